@@ -1,0 +1,74 @@
+"""Mint labelled images from a small data set, and learn honestly whether they help.
+
+The public surface, in the order of the story:
+
+    pack("photos/", "photos.pack", size=64)                 -> Pack
+    open_pack("photos.pack")                                -> Pack
+    train("photos.pack", "demo", "runs/first")              -> Run
+    mint("runs/first", "minted.pack", per_class=500)        -> Pack
+    measure("minted.pack", "photos.pack")                   -> Measures
+    study("photos.pack", "test.pack", "demo", "study/")     -> Study
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# OpenMP threads that wait by spinning make a training with two threads tens of times slower as soon as one core is
+# busy with something else; sleeping while waiting mends that. It has to be chosen before torch loads.
+if "torch" not in sys.modules:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+if TYPE_CHECKING:
+    from imagemint.config import Recipe as Recipe
+    from imagemint.config import load_recipe as load_recipe
+    from imagemint.data.pack import Pack as Pack
+    from imagemint.data.pack import open_pack as open_pack
+    from imagemint.data.packing import pack as pack
+    from imagemint.data.split import split as split
+    from imagemint.errors import ImagemintError as ImagemintError
+    from imagemint.metrics.measures import Measures as Measures
+    from imagemint.metrics.measures import measure as measure
+    from imagemint.minting import mint as mint
+    from imagemint.runs import Run as Run
+    from imagemint.runs import open_run as open_run
+    from imagemint.studies.run import Study as Study
+    from imagemint.studies.run import study as study
+    from imagemint.training.loop import train as train
+
+# Where each public name lives. They are loaded when first used, so that looking at a pack does not wait for torch.
+_HOMES = {
+    "ImagemintError": "errors",
+    "Measures": "metrics.measures",
+    "Pack": "data.pack",
+    "Recipe": "config",
+    "Run": "runs",
+    "Study": "studies.run",
+    "load_recipe": "config",
+    "measure": "metrics.measures",
+    "mint": "minting",
+    "open_pack": "data.pack",
+    "open_run": "runs",
+    "pack": "data.packing",
+    "split": "data.split",
+    "study": "studies.run",
+    "train": "training.loop",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'imagemint' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"imagemint.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,1 @@
+"""The data room: sources -> pack -> edits -> exports. Nothing here imports torch."""

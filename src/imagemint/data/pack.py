@@ -1,0 +1,322 @@
+"""A pack: a labelled image data set on disk, the one thing that flows through the house.
+
+    PACK/
+      pixels.npy      uint8 [n, c, h, w], memory-mapped when opened
+      labels.npy      int64 [n]: class index, -1 = unlabelled
+      seed.npy, ...   optional columns, int64 [n], one value an image (named in the manifest)
+      manifest.json   written last: class names, sizes, fingerprint, origin, history
+
+A pack never changes once it is there: every edit writes another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from imagemint import files
+from imagemint.errors import PackError
+
+UNLABELLED = -1
+BLOCK_BYTES = 32 << 20  # how much of a pack is held in memory at a time when it is read through
+
+Origin = Literal["real", "minted", "augmented", "mixed"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Step(_Strict):
+    """One command in the life of a pack."""
+
+    command: str
+    parameters: dict[str, Any] = {}
+    parents: list[str] = []  # fingerprints of the packs that it was made from
+
+
+class Unreadable(_Strict):
+    """A file that could not be packed, and why."""
+
+    name: str
+    problem: str
+
+
+class Minting(_Strict):
+    """Where minted images come from: enough, with the columns `seed` and `minting`, to mint each of them again.
+
+    Column `seed` holds the seed of every image, column `minting` the index into the manifest's list of mintings
+    (-1 in both: the image was not minted). Edits carry the two columns along; a merge shifts `minting`.
+    """
+
+    run: str
+    checkpoint: str  # sha256 of the weights file
+    images_seen: int
+    recipe: str
+    seed: int
+    image_seeds: str = "seed.npy"
+    trained_on: str  # fingerprint of the training pack
+
+
+class Manifest(_Strict):
+    """`manifest.json`, checked when it is read."""
+
+    format: Literal[1] = 1
+    images: int = Field(gt=0)
+    channels: Literal[1, 3]
+    size: tuple[int, int]  # height, width
+    classes: list[str]  # label k is classes[k]
+    fingerprint: str
+    origin: Origin
+    columns: list[str] = []
+    history: list[Step] = []
+    unreadable: list[Unreadable] = []
+    mintings: list[Minting] = []
+
+
+@dataclass(frozen=True, eq=False)
+class Pack:
+    """An open pack. Indexing `pixels` or `labels` reads from the disk what is asked for and no more."""
+
+    path: Path
+    pixels: np.ndarray  # uint8 [n, c, h, w], memory-mapped
+    labels: np.ndarray  # int64 [n], memory-mapped
+    columns: dict[str, np.ndarray]  # int64 [n] each, memory-mapped
+    manifest: Manifest
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names; label k means `classes[k]`."""
+        return self.manifest.classes
+
+    @property
+    def channels(self) -> int:
+        """1 (gray) or 3 (RGB)."""
+        return self.manifest.channels
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height, width."""
+        return self.manifest.size
+
+    @property
+    def fingerprint(self) -> str:
+        """Of pixels, labels and class names: equal fingerprints, equal data."""
+        return self.manifest.fingerprint
+
+    def counts(self) -> dict[str, int]:
+        """Images of each class, by name, in label order; unlabelled images are not counted."""
+        labels = np.asarray(self.labels)
+        per_class = np.bincount(labels[labels >= 0], minlength=len(self.classes))
+        return dict(zip(self.classes, per_class.tolist(), strict=True))
+
+    def unlabelled(self) -> int:
+        """Images without a label."""
+        return int((np.asarray(self.labels) == UNLABELLED).sum())
+
+    def blocks(self, order: np.ndarray | None = None, block_bytes: int = BLOCK_BYTES) -> Iterator[np.ndarray]:
+        """Index arrays that cover the pack (or `order`) in turn, each at most `block_bytes` of pixels."""
+        order = np.arange(len(self)) if order is None else order
+        step = max(1, block_bytes // int(np.prod(self.pixels.shape[1:])))
+        for start in range(0, len(order), step):
+            yield order[start : start + step]
+
+    def info(self) -> dict[str, Any]:
+        """What `imagemint info --json` prints."""
+        return {
+            "path": str(self.path),
+            "images": len(self),
+            "classes": self.counts(),
+            "unlabelled": self.unlabelled(),
+            "size": list(self.size),
+            "channels": self.channels,
+            "fingerprint": self.fingerprint,
+            "origin": self.manifest.origin,
+            "history": [step.model_dump() for step in self.manifest.history],
+            "unreadable": [each.model_dump() for each in self.manifest.unreadable],
+            "mintings": [each.model_dump() for each in self.manifest.mintings],
+        }
+
+
+def open_pack(path: Path | str | Pack) -> Pack:
+    """Open a pack without reading its pixels. Raises PackError where it is missing, damaged or cut short."""
+    if isinstance(path, Pack):
+        return path
+    path = Path(path)
+    if not (path / "manifest.json").is_file():
+        found = f"no pack at {path}" if not path.exists() else f"{path} has no manifest.json"
+        raise PackError(found, "a folder that imagemint pack or mint wrote", "check the path or pack it first")
+    manifest = _read_manifest(path)
+    n, (h, w) = manifest.images, manifest.size
+    pixels = _map(path, "pixels.npy", np.dtype(np.uint8), (n, manifest.channels, h, w))
+    labels = _map(path, "labels.npy", np.dtype(np.int64), (n,))
+    columns = {name: _map(path, f"{name}.npy", np.dtype(np.int64), (n,)) for name in manifest.columns}
+    low, high = int(labels.min()), int(labels.max())
+    if low < UNLABELLED or high >= len(manifest.classes):
+        _damaged(
+            path,
+            f"labels.npy of {path} holds {low if low < -1 else high}",
+            f"-1..{len(manifest.classes) - 1}",
+        )
+    return Pack(path, pixels, labels, columns, manifest)
+
+
+def _read_manifest(path: Path) -> Manifest:
+    file = path / "manifest.json"
+    try:
+        return Manifest.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        _damaged(path, f"{file} is damaged ({where + ': ' if where else ''}{first['msg']})", "a whole manifest")
+
+
+def _map(path: Path, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
+    file = path / name
+    try:
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        _damaged(path, f"{file} is missing", f"{dtype} {list(shape)}")
+    except (ValueError, EOFError) as error:
+        _damaged(path, f"{file} is damaged ({error})", f"{dtype} {list(shape)}")
+    if array.dtype != dtype or array.shape != shape:
+        _damaged(
+            path,
+            f"{file} holds {array.dtype} {list(array.shape)}",
+            f"{dtype} {list(shape)} as its manifest says",
+        )
+    return array  # type: ignore[no-any-return]
+
+
+def _damaged(path: Path, found: str, wanted: str) -> NoReturn:
+    raise PackError(found, wanted, f"make the pack {path.name} again")
+
+
+def check_absent(dest: Path | str, error: type[PackError] = PackError) -> Path:
+    """`dest` as a path, if nothing is there yet: nobody's data is ever overwritten."""
+    dest = Path(dest)
+    if dest.exists() or dest.is_symlink():
+        raise error(f"{dest} is already there", "a new folder", "choose another name or remove it")
+    return dest
+
+
+class PackWriter:
+    """Collects images block by block; see `writing`. Memory stays at one block whatever the size of the pack."""
+
+    def __init__(self, folder: Path, classes: list[str], origin: Origin, history: list[Step]) -> None:
+        self.classes, self.origin, self.history = classes, origin, history
+        self.unreadable: list[Unreadable] = []
+        self.mintings: list[Minting] = []
+        self._folder = folder
+        self._columns: dict[str, _Appender] = {}
+        self._pixels = _Appender(folder / "pixels.npy", np.dtype(np.uint8))
+        self._labels = _Appender(folder / "labels.npy", np.dtype(np.int64))
+
+    def add(self, pixels: np.ndarray, labels: np.ndarray, **columns: np.ndarray) -> None:
+        """Append uint8 `[k, c, h, w]`, int64 `[k]` and the same columns (int64 `[k]`) as every time before."""
+        assert pixels.ndim == 4 and pixels.shape[1] in (1, 3), pixels.shape
+        assert len(pixels) == len(labels), (pixels.shape, labels.shape)
+        assert ((labels >= UNLABELLED) & (labels < len(self.classes))).all(), "a label without a class name"
+        if not self._pixels.count:
+            self._columns = {name: _Appender(self._folder / f"{name}.npy", np.dtype(np.int64)) for name in columns}
+        assert set(columns) == set(self._columns), (set(columns), set(self._columns))
+        self._pixels.append(pixels)
+        self._labels.append(labels)
+        for name, values in columns.items():
+            assert len(values) == len(labels), name
+            self._columns[name].append(values)
+
+    @property
+    def images(self) -> int:
+        """How many images were added so far."""
+        return self._pixels.count
+
+    def finish(self) -> None:
+        """Close the arrays and write the manifest, last."""
+        if not self.images:
+            raise PackError("no image is left", "at least one", "ask for more images, or check what was dropped")
+        arrays = [self._pixels, self._labels, *self._columns.values()]
+        for array in arrays:
+            array.close()
+        channels, h, w = self._pixels.tail
+        manifest = Manifest(
+            images=self.images,
+            channels=channels,  # type: ignore[arg-type]
+            size=(h, w),
+            classes=self.classes,
+            fingerprint=_fingerprint(self._pixels, self._labels, self.classes),
+            origin=self.origin,
+            columns=list(self._columns),
+            history=self.history,
+            unreadable=self.unreadable,
+            mintings=self.mintings,
+        )
+        files.write_json(self._folder / "manifest.json", manifest.model_dump(exclude_none=True))
+
+    def abandon(self) -> None:
+        """Close what is open; the folder is about to vanish."""
+        for array in [self._pixels, self._labels, *self._columns.values()]:
+            array.file.close()
+
+
+@contextmanager
+def writing(dest: Path | str, *, classes: list[str], origin: Origin, history: list[Step]) -> Iterator[PackWriter]:
+    """`with writing(dest, classes=..., origin="real", history=[...]) as writer: writer.add(...)`.
+
+    The pack stands at `dest` when the block has ended well; an error or an interrupt leaves nothing behind.
+    """
+    dest = check_absent(dest)
+    with files.whole_folder(dest) as folder:
+        writer = PackWriter(folder, classes, origin, history)
+        try:
+            yield writer
+            writer.finish()
+        except BaseException:
+            writer.abandon()
+            raise
+
+
+class _Appender:
+    """An .npy file that grows along its first axis, hashed as it goes."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
+        self.dtype, self.count, self.tail = dtype, 0, tuple[int, ...]()
+        self.hash = hashlib.sha256()
+        self.file = open(path, "w+b")  # noqa: SIM115 (lives as long as the writer, which closes it)
+
+    def append(self, values: np.ndarray) -> None:
+        values = np.ascontiguousarray(values, dtype=self.dtype)
+        if not self.count:
+            self.tail = values.shape[1:]
+            self._header()
+        assert values.shape[1:] == self.tail, (values.shape, self.tail)
+        data = values.data.cast("B") if values.size else b""
+        self.hash.update(data)
+        self.file.write(data)
+        self.count += len(values)
+
+    def close(self) -> None:
+        self.file.seek(0)
+        self._header()  # numpy leaves room in the header for the first axis to grow, so its length is the same
+        self.file.close()
+
+    def _header(self) -> None:
+        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False}
+        np.lib.format.write_array_header_1_0(self.file, {**header, "shape": (self.count, *self.tail)})
+
+
+def _fingerprint(pixels: _Appender, labels: _Appender, classes: list[str]) -> str:
+    """sha256 over shape, pixels, labels and class names: what the pack is, not where it came from."""
+    what = [[pixels.count, *pixels.tail], pixels.hash.hexdigest(), labels.hash.hexdigest(), classes]
+    return hashlib.sha256(json.dumps(what, ensure_ascii=True).encode()).hexdigest()

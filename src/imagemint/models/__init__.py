@@ -1,0 +1,1 @@
+"""Networks: one file a family, generator and discriminator side by side, the paper cited."""

@@ -1,0 +1,79 @@
+"""Progress on stderr: a bar with the time left on a terminal, a plain line now and then elsewhere.
+
+Silent unless the command line turns it on, so that the library prints nothing of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_on = False
+_SECONDS_BETWEEN_LINES = 15.0
+
+Advance = Callable[..., None]  # advance(amount, note="...")
+
+
+def turn_on(on: bool = True) -> None:
+    """Show progress from now on (the command line does)."""
+    global _on
+    _on = on
+
+
+def say(text: str) -> None:
+    """One line on stderr, where progress is shown."""
+    if _on:
+        print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress(total: int, what: str, *, done: int = 0) -> Iterator[Advance]:
+    """`with progress(n, "pack") as advance: ... advance(1, note="loss 0.3")`; `done` of the total came earlier."""
+    if not _on:
+        yield lambda amount=1, note="": None
+    elif sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import TimeElapsedColumn as Elapsed
+        from rich.progress import TimeRemainingColumn as Remaining
+
+        columns = (
+            TextColumn("{task.description:<12}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            Elapsed(),
+            TextColumn("left"),
+            Remaining(compact=True),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task(what, total=total, completed=done, note="")
+
+            def advance(amount: int = 1, note: str = "") -> None:
+                if note:
+                    bar.update(task, note=note)
+                bar.advance(task, amount)
+
+            yield advance
+    else:
+        yield _lines(total, what, done)
+
+
+def _lines(total: int, what: str, done: int) -> Advance:
+    """Plain lines for logs: at most one in `_SECONDS_BETWEEN_LINES`, and one at the end of a step that took long."""
+    started = last = time.monotonic()
+    state = {"done": done}
+
+    def advance(amount: int = 1, note: str = "") -> None:
+        nonlocal last
+        state["done"] += amount
+        now, at = time.monotonic(), state["done"]
+        if now - last < _SECONDS_BETWEEN_LINES and (at < total or now - started < _SECONDS_BETWEEN_LINES):
+            return
+        last = now
+        left = (now - started) / max(at - done, 1) * (total - at)
+        say(f"{what}: {at}/{total}, {left:.0f} s left{', ' + note if note else ''}")
+
+    return advance

@@ -1,0 +1,1 @@
+"""Does minting help? Arms x budgets x repeats -> rows -> verdict -> report."""
