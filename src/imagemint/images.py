@@ -8,28 +8,31 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image, PngImagePlugin
 
 from imagemint import files
 
+if TYPE_CHECKING:  # pictures are made without torch too
+    import torch
+
 
 def to_images(pixels: torch.Tensor) -> torch.Tensor:
     """uint8 0..255 -> float32 [-1, 1]: p / 127.5 - 1."""
-    assert pixels.dtype == torch.uint8, pixels.dtype
+    assert not pixels.is_floating_point(), pixels.dtype
     return pixels.float().div_(127.5).sub_(1.0)
 
 
 def to_pixels(images: torch.Tensor) -> torch.Tensor:
     """Float [-1, 1] -> uint8 0..255: the nearest level; what lies outside is clipped. Inverse of `to_images`."""
     assert images.is_floating_point(), images.dtype
-    return images.float().add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+    return images.float().add(1.0).mul_(127.5).round_().clamp_(0, 255).byte()
 
 
 def grid(pixels: np.ndarray, columns: int, *, gap: int = 2, background: int = 255) -> np.ndarray:
-    """Tile `[n, c, h, w]` uint8 row by row into one picture `[c, H, W]`, `gap` pixels apart; missing tiles stay blank."""
+    """Tile `[n, c, h, w]` uint8 row by row into one picture `[c, H, W]`, `gap` pixels apart; missing tiles are blank."""
     n, c, h, w = pixels.shape
     rows = -(-n // columns)
     canvas = np.full((c, rows * (h + gap) - gap, columns * (w + gap) - gap), background, np.uint8)
@@ -46,7 +49,7 @@ def to_pil(picture: np.ndarray) -> Image.Image:
 
 
 def png(picture: np.ndarray, *, text: dict[str, str] | None = None, scale: int = 1) -> bytes:
-    """uint8 `[1 | 3, h, w]` -> the bytes of a lossless PNG; `text` goes into its text chunks, `scale` repeats pixels."""
+    """uint8 `[1 | 3, h, w]` -> a lossless PNG; `text` goes into its text chunks, `scale` repeats pixels."""
     info = PngImagePlugin.PngInfo()
     for key, value in (text or {}).items():
         info.add_itxt(key, value)
