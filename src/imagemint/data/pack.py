@@ -214,7 +214,8 @@ def check_absent(dest: Path | str, error: type[PackError] = PackError) -> Path:
 class PackWriter:
     """Collects images block by block; see `writing`. Memory stays at one block whatever the size of the pack."""
 
-    def __init__(self, folder: Path, classes: list[str], origin: Origin, history: list[Step]) -> None:
+    def __init__(self, folder: Path, dest: Path, classes: list[str], origin: Origin, history: list[Step]) -> None:
+        self.dest = dest
         self.classes, self.origin, self.history = classes, origin, history
         self.unreadable: list[Unreadable] = []
         self.mintings: list[Minting] = []
@@ -264,6 +265,10 @@ class PackWriter:
         )
         files.write_json(self._folder / "manifest.json", manifest.model_dump(exclude_none=True))
 
+    def pack(self) -> Pack:
+        """The pack, once the `writing` block has ended."""
+        return open_pack(self.dest)
+
     def abandon(self) -> None:
         """Close what is open; the folder is about to vanish."""
         for array in [self._pixels, self._labels, *self._columns.values()]:
@@ -278,7 +283,7 @@ def writing(dest: Path | str, *, classes: list[str], origin: Origin, history: li
     """
     dest = check_absent(dest)
     with files.whole_folder(dest) as folder:
-        writer = PackWriter(folder, classes, origin, history)
+        writer = PackWriter(folder, dest, classes, origin, history)
         try:
             yield writer
             writer.finish()

@@ -1,0 +1,5 @@
+"""`python -m imagemint`."""
+
+from imagemint.cli import main
+
+main()

@@ -1,0 +1,321 @@
+"""The command line: parse, call the public function of the same name, print. Nothing is decided here.
+
+Exit status: 0 done; 2 something that the user can mend, said in one line on stderr; 130 stopped by Ctrl-C; 1 a bug,
+with its traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import imagemint
+from imagemint import progress
+from imagemint.cli_edit import app as edit_app
+from imagemint.errors import ImagemintError, mendable
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Mint labelled images from a small data set, and learn honestly whether they help.",
+)
+app.add_typer(edit_app, name="edit")
+
+PackArgument = Annotated[Path, typer.Argument(metavar="PACK", help="A folder that imagemint pack or mint wrote.")]
+DestArgument = Annotated[Path, typer.Argument(metavar="DEST", help="A folder that is not there yet.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+RecipeOption = Annotated[str, typer.Option("--recipe", help="A name from imagemint recipes, or a YAML file.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe field.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Everything random follows from it.")]
+EpochsOption = Annotated[
+    float | None, typer.Option("--epochs", help="Passes over the pack, instead of the recipe's.")
+]
+ImagesOption = Annotated[int | None, typer.Option("--images", help="Images seen, instead of the recipe's.")]
+
+
+@app.command()
+def pack(
+    source: Annotated[
+        str, typer.Argument(help="Folder, zip, tar, IDX folder, list of files, or a name: digits, ...")
+    ],
+    dest: DestArgument,
+    size: Annotated[str | None, typer.Option(metavar="N | HxW", help="Bring every image to this size.")] = None,
+    channels: Annotated[
+        int | None, typer.Option(metavar="1 | 3", help="1 gray, 3 colour; default: as found.")
+    ] = None,
+    fit: Annotated[str, typer.Option(metavar="crop | pad | stretch", help="How to fit other proportions.")] = "crop",
+    split: Annotated[str | None, typer.Option(metavar="NAME", help="Which part, where a source has several.")] = None,
+) -> None:
+    """Pack labelled images from anywhere into one folder."""
+    made = imagemint.pack(
+        source,
+        dest,
+        size=_size(size),
+        channels=_choice("--channels", channels, (1, 3)),
+        fit=_choice("--fit", fit, ("crop", "pad", "stretch")),
+        split=split,
+    )
+    print(_one_line(made))
+
+
+@app.command()
+def info(pack: PackArgument, as_json: JsonOption = False) -> None:
+    """Say what a pack holds and where it came from."""
+    facts = imagemint.open_pack(pack).info()
+    if as_json:
+        print(json.dumps(facts, ensure_ascii=False))
+        return
+    print(_one_line(imagemint.open_pack(pack)))
+    for name, count in facts["classes"].items():
+        print(f"  {name:<24} {count:>8,}")
+    if facts["unlabelled"]:
+        print(f"  {'(unlabelled)':<24} {facts['unlabelled']:>8,}")
+    print(f"fingerprint {facts['fingerprint']}")
+    for step in facts["history"]:
+        settings = " ".join(f"{key}={value}" for key, value in step["parameters"].items())
+        print(f"made by {step['command']} {settings}".rstrip())
+    for each in facts["unreadable"]:
+        print(f"unreadable {each['name']}: {each['problem']}")
+
+
+@app.command()
+def show(
+    pack: PackArgument,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.html|.png", help="Where the page or picture goes.")],
+) -> None:
+    """Draw a pack: contact sheet, counts, histograms, duplicates, and warnings of what hurts training."""
+    from imagemint.data.show import show as draw
+
+    print(draw(pack, out))
+
+
+@app.command()
+def export(
+    pack: PackArgument,
+    dest: DestArgument,
+    format: Annotated[str, typer.Option(help="folder, tfrecord, webdataset, parquet, npz, idx or stylegan.")],
+) -> None:
+    """Write a pack in a format that other tools read."""
+    from imagemint.data.export import export as write
+
+    print(write(pack, dest, format))
+
+
+@app.command()
+def train(
+    pack: PackArgument,
+    recipe: RecipeOption,
+    run: Annotated[Path, typer.Option("--run", metavar="DIR", help="The folder that the training writes.")],
+    epochs: EpochsOption = None,
+    images: ImagesOption = None,
+    seed: SeedOption = 0,
+    settings: SetOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that is there.")] = False,
+    device: Annotated[str | None, typer.Option(metavar="cpu | cuda | mps", help="Default: the fastest.")] = None,
+) -> None:
+    """Train a GAN on a pack. Ctrl-C saves; --resume goes on as if it had never stopped."""
+    made = imagemint.train(
+        pack,
+        recipe,
+        run,
+        seed=seed,
+        epochs=epochs,
+        images=images,
+        resume=resume,
+        device=device,
+        **_settings(settings),
+    )
+    print(f"{made.path}: {made.images_seen:,} images seen; samples in {made.samples()[-1]}")
+
+
+@app.command()
+def mint(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that imagemint train wrote.")],
+    dest: DestArgument,
+    per_class: Annotated[int | None, typer.Option("--per-class", metavar="N", help="So many of every class.")] = None,
+    counts: Annotated[str | None, typer.Option(metavar="NAME=N,...", help="So many of these classes.")] = None,
+    seed: SeedOption = 0,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", help="Images at a time; changes nothing else.")
+    ] = None,
+) -> None:
+    """Mint labelled images from a run."""
+    more = {} if batch_size is None else {"batch_size": batch_size}
+    made = imagemint.mint(run, dest, per_class=per_class, counts=_counts(counts), seed=seed, **more)
+    print(_one_line(made))
+
+
+@app.command()
+def measure(
+    pack: PackArgument,
+    against: Annotated[Path, typer.Option("--against", metavar="PACK", help="The real images.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a minted pack against a real one; every number beside what real images get."""
+    measures = imagemint.measure(pack, against)
+    print(json.dumps(measures.model_dump(mode="json"), ensure_ascii=False) if as_json else measures.table())
+
+
+@app.command()
+def study(
+    pack: PackArgument,
+    test: Annotated[Path, typer.Option("--test", metavar="PACK", help="Real images that nothing is trained on.")],
+    recipe: RecipeOption,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Rows, runs and the report.")],
+    budgets: Annotated[str, typer.Option(help="Real images a class, with commas.")] = "10,50,all",
+    repeats: Annotated[int, typer.Option(min=1, help="Draws of the real images; 3 is little, 5 is good.")] = 3,
+    arms: Annotated[str | None, typer.Option(metavar="A,B,...", help="Default: all.")] = None,
+    epochs: EpochsOption = None,
+    images: ImagesOption = None,
+    classifier_epochs: Annotated[int, typer.Option(min=1, help="Passes over the real images, at least.")] = 20,
+    minted: Annotated[
+        int | None, typer.Option("--minted-per-class", metavar="N", help="Default: as many as real.")
+    ] = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Find out whether minted images help a classifier, and write the report. A stopped study goes on."""
+    made = imagemint.study(
+        pack,
+        test,
+        recipe,
+        out,
+        budgets=_list(budgets),
+        repeats=repeats,
+        arms=None if arms is None else _list(arms),
+        epochs=epochs,
+        images=images,
+        classifier_epochs=classifier_epochs,
+        minted_per_class=minted,
+        seed=seed,
+    )
+    print(made.summary())
+    print(made.report)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where everything goes.")] = Path(
+        "imagemint-demo"
+    ),
+) -> None:
+    """Do the whole job on 1,797 handwritten digits and print the path of the report."""
+    from imagemint.demo import demo as run_demo
+
+    made = run_demo(out)
+    print(made.summary())
+    print(made.report)
+
+
+@app.command()
+def recipes() -> None:
+    """List the recipes."""
+    from imagemint.config import load_recipe, recipe_names
+
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        print(f"{name:<12} {recipe.about}")
+        print(f"{'':<12} sides of {recipe.smallest} to {recipe.largest} pixels; {recipe.source}")
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to look, at any depth.")] = Path(),
+) -> None:
+    """List the runs in a folder."""
+    from imagemint.runs import list_runs
+
+    found = list_runs(folder)
+    if not found:
+        print(f"no run in {folder}")
+    for run in found:
+        facts = run.facts
+        shape = "x".join(map(str, (*facts.pack.size, facts.pack.channels)))
+        seen = f"{run.images_seen:>12,} of {run.target:,}"
+        print(
+            f"{run.path!s:<32} {run.recipe.name:<12} {shape:<10} {len(facts.pack.classes):>3} classes {seen} images"
+        )
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    progress.turn_on()
+    try:
+        app(standalone_mode=False)
+    except ImagemintError as error:
+        _fail(str(error))
+    except _USAGE as error:
+        _fail(f"{error.format_message()}; see imagemint --help")  # type: ignore[attr-defined]
+    except (typer.Abort, KeyboardInterrupt):
+        print("imagemint: stopped by Ctrl-C; nothing is half-written; the same command starts again", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # `imagemint info PACK | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        words = mendable(error)
+        if words is None:
+            raise
+        _fail(str(words))
+
+
+# What typer raises for wrong words on the command line; its home moved between typer's versions.
+_USAGE = typer.BadParameter.__mro__[2]
+
+
+def _fail(line: str) -> None:
+    print(f"imagemint: {' '.join(line.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _one_line(pack: imagemint.Pack) -> str:
+    h, w = pack.size
+    kind = "gray" if pack.channels == 1 else "colour"
+    unlabelled = f", {pack.unlabelled():,} unlabelled" if pack.unlabelled() else ""
+    return f"{pack.path}: {len(pack):,} images, {len(pack.classes)} classes{unlabelled}, {h}x{w} {kind}"
+
+
+def _size(text: str | None) -> int | tuple[int, int] | None:
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdigit() and 0 < int(side) <= 65_536 for side in sides):
+        raise ImagemintError(f"--size {text}", "N or HEIGHTxWIDTH in pixels", "write for example --size 64")
+    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+
+
+def _choice(option: str, value: Any, allowed: tuple[Any, ...]) -> Any:
+    if value is not None and value not in allowed:
+        raise ImagemintError(f"{option} {value}", f"one of {', '.join(map(str, allowed))}", "choose one of these")
+    return value
+
+
+def _counts(text: str | None) -> dict[str, int] | None:
+    if text is None:
+        return None
+    counts: dict[str, int] = {}
+    for part in _list(text):
+        name, equals, number = part.rpartition("=")
+        if not equals or not number.strip().isdigit():
+            raise ImagemintError(f"--counts {text}", "NAME=N,NAME=N", "write for example --counts cat=100,dog=50")
+        counts[name.strip()] = int(number)
+    return counts
+
+
+def _settings(texts: list[str] | None) -> dict[str, Any]:
+    from imagemint.config import parse_setting
+
+    return dict(parse_setting(text) for text in texts or [])
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""The whole job on scikit-learn's handwritten digits: what `make demo` shows, and a pattern to copy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from imagemint import files
+from imagemint.data.pack import Pack, open_pack
+from imagemint.data.packing import pack
+from imagemint.data.split import split
+from imagemint.metrics.measures import measure
+from imagemint.minting import mint
+from imagemint.progress import say
+from imagemint.studies.run import Study, study
+from imagemint.training.loop import train
+
+STUDY_IMAGES = 24_000  # images seen by each of the study's small GANs; enough at 8x8
+
+
+def demo(out: Path | str) -> Study:
+    """Pack, split, train, mint, measure, study, report into the folder `out`; what is there already is not done again."""
+    out = Path(out)
+    say("1/6 pack the 1,797 digits and keep a fifth aside as the test pack")
+    digits = out / "digits.pack"
+    if not digits.exists():
+        pack("digits", digits)
+    parts = out / "parts"
+    if not parts.exists():
+        split(digits, parts, train=0.8, validation=0.0, test=0.2)
+    training, test = open_pack(parts / "train"), open_pack(parts / "test")
+
+    say("2/6 train a conditional GAN on the training pack")
+    run = train(training, "demo", out / "run", resume=True)
+
+    say("3/6 mint as many labelled images as there are real ones")
+    minted = out / "minted.pack"
+    if not minted.exists():
+        mint(run, minted, counts=training.counts())
+
+    say("4/6 measure them against the real ones")
+    measures = measure(minted, training)
+    files.write_json(out / "measures.json", measures.model_dump(mode="json"))
+    say(measures.table())
+
+    say("5/6 study: does a classifier get better with them?")
+    done = study(training, test, "demo", out / "study", budgets=["10", "40"], repeats=3, images=STUDY_IMAGES)
+    say("6/6 the report")
+    return done

@@ -1,0 +1,98 @@
+"""Adversarial losses and penalties: pure functions of logits, one value a sample.
+
+Every loss takes `(real, fake)`, float `[n]` each, in this order; means, weights and steps belong to the caller.
+`d` is what the discriminator lowers, `g` what the generator lowers. Only relativistic losses look at `real` in `g`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import relu, softplus
+
+PerSample = Callable[[Tensor, Tensor], Tensor]
+
+
+class AdversarialLoss(NamedTuple):
+    """A pair of losses and where it comes from."""
+
+    d: PerSample
+    g: PerSample
+    needs_real: bool  # g looks at real logits
+    source: str
+
+
+# softplus(-x) = -log sigmoid(x): the cross-entropy of a logit that should say "real"; softplus(x): "fake".
+
+
+def cross_entropy_d(real: Tensor, fake: Tensor) -> Tensor:
+    """-log D(x) - log(1 - D(G(z)))."""
+    return softplus(-real) + softplus(fake)
+
+
+def minimax_g(real: Tensor, fake: Tensor) -> Tensor:
+    """log(1 - D(G(z))): the generator's side of the minimax game."""
+    return -softplus(fake)
+
+
+def non_saturating_g(real: Tensor, fake: Tensor) -> Tensor:
+    """-log D(G(z))."""
+    return softplus(-fake)
+
+
+def least_squares_d(real: Tensor, fake: Tensor) -> Tensor:
+    """((D(x) - 1)^2 + D(G(z))^2) / 2."""
+    return ((real - 1) ** 2 + fake**2) / 2
+
+
+def least_squares_g(real: Tensor, fake: Tensor) -> Tensor:
+    """(D(G(z)) - 1)^2 / 2."""
+    return (fake - 1) ** 2 / 2
+
+
+def hinge_d(real: Tensor, fake: Tensor) -> Tensor:
+    """max(0, 1 - D(x)) + max(0, 1 + D(G(z)))."""
+    return relu(1 - real) + relu(1 + fake)
+
+
+def wasserstein_d(real: Tensor, fake: Tensor) -> Tensor:
+    """D(G(z)) - D(x)."""
+    return fake - real
+
+
+def wasserstein_g(real: Tensor, fake: Tensor) -> Tensor:
+    """-D(G(z)). Also the generator's side of the hinge loss."""
+    return -fake
+
+
+def relativistic_d(real: Tensor, fake: Tensor) -> Tensor:
+    """-log sigmoid(D(x) - D(G(z))): each fake is judged against a real image of the same label."""
+    return softplus(fake - real)
+
+
+def relativistic_g(real: Tensor, fake: Tensor) -> Tensor:
+    """-log sigmoid(D(G(z)) - D(x))."""
+    return softplus(real - fake)
+
+
+LOSSES: dict[str, AdversarialLoss] = {
+    "minimax": AdversarialLoss(cross_entropy_d, minimax_g, False, "Goodfellow et al. 2014, eq. 1"),
+    "non-saturating": AdversarialLoss(cross_entropy_d, non_saturating_g, False, "Goodfellow et al. 2014, sec. 3"),
+    "least-squares": AdversarialLoss(least_squares_d, least_squares_g, False, "Mao et al. 2017, eq. 9"),
+    "hinge": AdversarialLoss(hinge_d, wasserstein_g, False, "Miyato et al. 2018, eq. 16-17"),
+    "wasserstein": AdversarialLoss(wasserstein_d, wasserstein_g, False, "Arjovsky et al. 2017, eq. 2"),
+    "relativistic": AdversarialLoss(relativistic_d, relativistic_g, True, "Huang et al. 2024 (R3GAN), eq. 2"),
+}
+
+
+def zero_centred(logits: Tensor, images: Tensor) -> Tensor:
+    """|gradient of the logit by its image|^2, one value a sample: float `[n]`.
+
+    At real images this is R1, at fake ones R2 (Mescheder et al. 2018, eq. 9 and 10, without gamma / 2).
+    `logits` `[n]` must have been computed from `images` `[n, c, h, w]`, which require a gradient.
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradient.square().flatten(1).sum(1)

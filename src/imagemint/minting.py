@@ -1,0 +1,96 @@
+"""run + counts per class + seed -> pack. Image k of a class depends on its own seed and on nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from imagemint import images, seeds
+from imagemint.data.pack import Minting, Pack, Step, check_absent, writing
+from imagemint.errors import RunError
+from imagemint.progress import progress
+from imagemint.runs import Run, checkpoint_state, open_run
+from imagemint.training.loop import best_device
+from imagemint.training.state import load_generator
+
+BATCH_SIZE = 256
+
+
+def mint(
+    run: Run | Path | str,
+    dest: Path | str,
+    *,
+    per_class: int | None = None,
+    counts: Mapping[str, int] | None = None,
+    seed: int = 0,
+    batch_size: int = BATCH_SIZE,
+    device: str | None = None,
+) -> Pack:
+    """Mint labelled images from the newest checkpoint of a run: exactly `per_class` of every class, or `counts` by name.
+
+    Images come class by class in label order. The k-th image of a class is the same whatever else is minted and
+    whatever the batch size (up to rounding of floating-point sums), and bit-equal when repeated. Weights are used in
+    fp32, the averaged ones where the run keeps them.
+
+    Raises RunError for a run without checkpoint and for class names or counts that do not fit.
+    """
+    run = open_run(run)
+    dest = check_absent(dest)
+    classes = run.facts.pack.classes
+    wanted = _counts(classes, per_class, counts)
+    if batch_size < 1:
+        raise RunError(f"--batch-size {batch_size}", "at least 1", "leave it out to use the default")
+    checkpoint = run.newest()
+    state = checkpoint_state(checkpoint)
+    on = torch.device(device or best_device())
+    generator = load_generator(run, checkpoint, on)
+    recipe = run.recipe
+
+    labels = np.repeat(np.arange(len(classes)), wanted)
+    ordinals = np.concatenate([np.arange(n) for n in wanted])
+    image_seeds = np.fromiter(
+        (seeds.derive(seed, f"mint {classes[label]}", k) for label, k in zip(labels, ordinals, strict=True)),
+        np.int64,
+        len(labels),
+    )
+    parameters = {"run": str(run.path), "counts": dict(zip(classes, wanted, strict=True)), "seed": seed}
+    history = [Step(command="mint", parameters=parameters, parents=[run.facts.pack.fingerprint])]
+    with writing(dest, classes=classes, origin="minted", history=history) as writer:
+        writer.mintings = [
+            Minting(
+                run=str(run.path),
+                checkpoint=state["weights"],
+                images_seen=state["images_seen"],
+                recipe=recipe.name,
+                seed=seed,
+                trained_on=run.facts.pack.fingerprint,
+            )
+        ]
+        with progress(len(labels), "mint") as advance, torch.inference_mode():
+            for start in range(0, len(labels), batch_size):
+                part = slice(start, start + batch_size)
+                z = seeds.noise(image_seeds[part].tolist(), recipe.z_size, recipe.noise)
+                made = generator(z.to(on), torch.from_numpy(labels[part]).to(on))
+                pixels = images.to_pixels(made).cpu().numpy()
+                writer.add(pixels, labels[part], seed=image_seeds[part], minting=np.zeros(len(pixels), np.int64))
+                advance(len(pixels))
+    return writer.pack()
+
+
+def _counts(classes: list[str], per_class: int | None, counts: Mapping[str, int] | None) -> list[int]:
+    """How many of each class, in label order."""
+    if (per_class is None) == (counts is None):
+        raise RunError(
+            "neither or both of per class and counts", "one of them", "say --per-class N or --counts name=N,..."
+        )
+    if counts is None:
+        counts = dict.fromkeys(classes, per_class or 0)
+    unknown = [name for name in counts if name not in classes]
+    if unknown:
+        raise RunError(f"no class {unknown[0]!r} in the run", f"one of {', '.join(classes)}", "check the names")
+    if any(n < 0 for n in counts.values()) or not any(counts.values()):
+        raise RunError(f"counts {dict(counts)}", "at least one image and no negative count", "ask for more")
+    return [counts.get(name, 0) for name in classes]

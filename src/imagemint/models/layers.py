@@ -1,0 +1,68 @@
+"""Layers that know the label, as if its one-hot planes had been joined to their input.
+
+A convolution over [x, y] is the sum of a convolution over x and one over y. The planes of y are constant for a
+class, so their part is one map a class, computed once a call instead of once an image: an exact identity that also
+keeps the channel counts of x even, which the hardware likes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class LabelledLinear(nn.Module):
+    """Dense layer over [x, one-hot label]: `[n, in]`, int64 `[n]` -> `[n, out]`; (in + classes + 1) x out parameters."""
+
+    def __init__(self, in_features: int, classes: int, out_features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.label_weight = nn.Parameter(torch.empty(out_features, classes))
+        self.bias = nn.Parameter(torch.zeros(out_features))
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Shapes as above."""
+        return F.linear(x, self.weight, self.bias) + F.embedding(labels, self.label_weight.t()).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        """For printing a model."""
+        return f"{self.weight.shape[1]} + {self.label_weight.shape[1]} labels -> {self.weight.shape[0]}"
+
+
+class LabelledConv(nn.Module):
+    """5x5 convolution with stride 2 over [x, label planes]: `[n, in, h, w]` -> `[n, out, h/2, w/2]`.
+
+    `transposed` doubles the sides instead. Parameters: (in + classes) x out x 25 + out.
+    """
+
+    def __init__(self, in_channels: int, classes: int, out_channels: int, *, transposed: bool = False) -> None:
+        super().__init__()
+        self.transposed = transposed
+        self.classes = classes
+
+        def kernel(channels: int) -> nn.Parameter:
+            pair = (channels, out_channels) if transposed else (out_channels, channels)
+            return nn.Parameter(torch.empty(*pair, 5, 5))
+
+        self.weight, self.label_weight = kernel(in_channels), kernel(classes)
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Shapes as above; labels int64 `[n]`."""
+        planes = torch.eye(self.classes, device=x.device, dtype=self.weight.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        maps = self._convolve(planes, self.label_weight, self.bias)  # [classes, out, h', w']
+        one_hot = F.one_hot(labels, self.classes).to(maps.dtype)
+        label_part = (one_hot @ maps.flatten(1)).view(-1, *maps.shape[1:])  # [n, out, h', w']
+        return self._convolve(x, self.weight, None) + label_part
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if self.transposed:
+            return F.conv_transpose2d(x, weight, bias, stride=2, padding=2, output_padding=1)
+        return F.conv2d(x, weight, bias, stride=2, padding=2)
+
+    def extra_repr(self) -> str:
+        """For printing a model."""
+        i, o = self.weight.shape[:2]
+        i, o = (i, o) if self.transposed else (o, i)
+        return f"{i} + {self.classes} labels -> {o}, 5x5, {'x2' if self.transposed else '/2'}"

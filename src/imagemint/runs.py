@@ -1,0 +1,150 @@
+"""A run: the folder that one training writes, its file names, and how it is opened.
+
+RUN/
+  run.json               written first: recipe as resolved, seed, precision, the pack's fingerprint and classes
+  log.jsonl              one line every `log_every` images: losses; no clock, so that runs can be compared
+  clock.jsonl            seconds spent, for the curious
+  samples/000025000.png  sample grids, by images seen
+  checkpoints/000025000/ weights.safetensors, optimizers.safetensors, state.json (written last)
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from imagemint import files
+from imagemint.config import Recipe
+from imagemint.errors import RunError
+
+
+class PackFacts(BaseModel):
+    """What a run must know of the pack that it was trained on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fingerprint: str
+    images: int
+    classes: list[str]
+    channels: int
+    size: tuple[int, int]
+
+
+class RunFacts(BaseModel):
+    """`run.json`: everything that decides what a training computes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    imagemint: str
+    recipe: Recipe
+    seed: int
+    precision: str
+    device: str
+    pack: PackFacts
+
+
+@dataclass(frozen=True)
+class Run:
+    """An open run folder."""
+
+    path: Path
+    facts: RunFacts
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe as resolved, overrides included."""
+        return self.facts.recipe
+
+    @property
+    def target(self) -> int:
+        """Images seen at which the training ends."""
+        return self.recipe.target(self.facts.pack.images)
+
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of log.jsonl: images_seen, loss_d, loss_g, ..."""
+        return read_lines(self.path / "log.jsonl")
+
+    def samples(self) -> list[Path]:
+        """Sample grids in order of images seen."""
+        return sorted((self.path / "samples").glob("*.png"))
+
+    def checkpoints(self) -> list[Path]:
+        """Checkpoint folders, oldest first."""
+        return sorted(path for path in (self.path / "checkpoints").glob("*") if (path / "state.json").is_file())
+
+    @property
+    def checkpoint_hash(self) -> str:
+        """sha256 of the newest weights."""
+        return str(checkpoint_state(self.newest())["weights"])
+
+    @property
+    def images_seen(self) -> int:
+        """How far the newest checkpoint has come."""
+        checkpoints = self.checkpoints()
+        return int(checkpoints[-1].name) if checkpoints else 0
+
+    def newest(self) -> Path:
+        """The newest checkpoint; RunError where there is none yet."""
+        checkpoints = self.checkpoints()
+        if not checkpoints:
+            remedy = "continue the training with --resume"
+            raise RunError(f"run {self.path} has no checkpoint yet", "a run that was trained for a while", remedy)
+        return checkpoints[-1]
+
+
+def open_run(path: Path | str | Run) -> Run:
+    """Open a run folder. Raises RunError where it is missing or damaged."""
+    if isinstance(path, Run):
+        return path
+    path = Path(path)
+    file = path / "run.json"
+    if not file.is_file():
+        found = f"no run at {path}" if not path.exists() else f"{path} has no run.json"
+        raise RunError(found, "a folder that imagemint train wrote", "check the path or train first")
+    try:
+        return Run(path, RunFacts.model_validate_json(file.read_bytes()))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        problem = f"{file} is damaged ({where}: {first['msg']})"
+        raise RunError(problem, "a whole run.json", "train into a new folder") from None
+
+
+def list_runs(folder: Path | str = ".") -> list[Run]:
+    """Every run in a folder, at any depth, in order of path."""
+    return [open_run(file.parent) for file in sorted(Path(folder).rglob("run.json"))]
+
+
+def checkpoint_state(checkpoint: Path) -> dict[str, Any]:
+    """`state.json` of a checkpoint. Raises RunError where it is damaged."""
+    try:
+        state = json.loads((checkpoint / "state.json").read_text())
+        state["weights"], state["images_seen"]
+    except (ValueError, KeyError, TypeError):
+        remedy = f"remove {checkpoint}: the one before it is used then"
+        raise RunError(f"{checkpoint / 'state.json'} is damaged", "a whole state.json", remedy) from None
+    return state  # type: ignore[no-any-return]
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """A JSON-lines file; a last line that was cut by a kill is left out, a missing file is empty."""
+    if not path.is_file():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    return [json.loads(line) for line in lines[:-1]]  # what follows the last newline was never finished
+
+
+def append_line(path: Path, value: dict[str, Any]) -> None:
+    """Append one JSON line and hand it to the system at once."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def keep_lines(path: Path, lines: list[dict[str, Any]]) -> None:
+    """Replace a JSON-lines file, whole or not at all."""
+    text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
+    files.write_text(path, text)

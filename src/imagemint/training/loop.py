@@ -1,0 +1,305 @@
+"""The one honest training loop: read it top to bottom."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import imagemint
+from imagemint import files, images, seeds
+from imagemint.config import Recipe, load_recipe
+from imagemint.data.batches import Batches
+from imagemint.data.pack import Pack, open_pack
+from imagemint.errors import PackError, RunError, TrainingError
+from imagemint.progress import progress, say
+from imagemint.runs import PackFacts, Run, RunFacts, append_line, keep_lines, open_run, read_lines
+from imagemint.training.state import Gan, load_checkpoint, new_gan, save_checkpoint
+from imagemint.training.step import Values, average_step, discriminator_step, fakes, generator_step
+
+PICTURE_COLUMNS = 10  # samples of each class in a picture
+PICTURE_ROWS = 20  # classes in a picture
+
+
+def train(
+    pack: Pack | Path | str,
+    recipe: Recipe | Path | str,
+    run: Path | str,
+    *,
+    seed: int = 0,
+    epochs: float | None = None,
+    images: int | None = None,
+    resume: bool = False,
+    device: str | None = None,
+    **overrides: Any,
+) -> Run:
+    """Train a GAN on a pack and write the run folder; the newest checkpoint is what `mint` uses.
+
+    `epochs` or `images` replaces the recipe's duration; `overrides` replaces other fields, dotted keys as
+    `**{"optimizer_g.lr": 1e-4}`. With `resume`, a run that is there is continued, bit for bit as if it had never
+    stopped (on the CPU), or returned at once when it is finished; another recipe, seed or pack is refused.
+
+    Raises RecipeError, PackError, RunError; TrainingError when a loss is no longer finite.
+    """
+    pack = open_pack(pack)
+    duration = {"epochs": epochs, "images": images}
+    overrides |= {key: value for key, value in duration.items() if value is not None}
+    facts = _facts(pack, load_recipe(recipe, overrides), seed, device)
+    opened = _open_or_create(Path(run), facts, resume)
+    with _only_one(opened.path):
+        gan = new_gan(facts)
+        _go_back_to_checkpoint(gan, opened)
+        _train(gan, pack, opened)
+    return opened
+
+
+def _train(gan: Gan, pack: Pack, run: Run) -> None:
+    recipe, target = gan.recipe, run.target
+    labelled = _labelled(pack)
+    order = Batches(len(labelled), gan.seed)
+    started, started_at = time.monotonic(), gan.images_seen
+
+    if gan.images_seen == 0:
+        _picture(gan, run)
+    with progress(target, "train", done=gan.images_seen) as advance, _stop_softly() as stopping:
+        while gan.images_seen < target:
+            before = gan.images_seen
+            seeds.seed_layers(gan.seed, "layers", before)  # dropout
+
+            # K discriminator steps on new images, then K generator steps. The fakes of the last discriminator step
+            # serve the first generator step too: G has not changed since, so that is one forward pass saved.
+            for k in range(recipe.d_steps):
+                real, labels = _batch(pack, labelled, order, gan)
+                with torch.set_grad_enabled(k == recipe.d_steps - 1):
+                    fake = fakes(gan, labels, "z")
+                _collect(gan, discriminator_step(gan, real, fake, labels))
+                gan.images_seen += recipe.batch_size
+            for k in range(recipe.g_steps):
+                if k > 0:
+                    fake = fakes(gan, labels, f"z g{k}")
+                _collect(gan, generator_step(gan, real, fake, labels, k))
+            average_step(gan)
+            gan.iterations += 1
+
+            last = gan.images_seen >= target
+            line = _log(gan, run) if last or _passed(before, gan, recipe.log_every) else {}
+            if last or _passed(before, gan, recipe.picture_every):
+                _picture(gan, run)
+            if last or _passed(before, gan, recipe.checkpoint_every) or stopping:
+                save_checkpoint(gan, run)
+                seconds = round(time.monotonic() - started, 3)
+                append_line(run.path / "clock.jsonl", {"from": started_at, "to": gan.images_seen, "seconds": seconds})
+            note = f"loss D {line['loss_d']:.2f} G {line['loss_g']:.2f}" if line else ""
+            advance(min(gan.images_seen, target) - min(before, target), note=note)
+            if stopping:
+                say(f"stopped at {gan.images_seen} of {target} images; the same command with --resume goes on")
+                raise KeyboardInterrupt
+
+
+def _batch(pack: Pack, labelled: np.ndarray, order: Batches, gan: Gan) -> tuple[Tensor, Tensor]:
+    """The next images `[n, c, h, w]` in [-1, 1] and their labels int64 `[n]`."""
+    indices = labelled[order.take(gan.images_seen, gan.recipe.batch_size)]
+    pixels, labels = torch.from_numpy(pack.pixels[indices]), torch.from_numpy(pack.labels[indices])
+    return images.to_images(pixels.to(gan.device)), labels.to(gan.device)
+
+
+def _labelled(pack: Pack) -> np.ndarray:
+    """Indices of the images that have a label: a conditional network cannot use the others."""
+    return np.flatnonzero(np.asarray(pack.labels) >= 0)
+
+
+def _passed(before: int, gan: Gan, every: int) -> bool:
+    return before // every != gan.images_seen // every
+
+
+def _collect(gan: Gan, values: Values) -> None:
+    for name, value in values.items():
+        number = float(value)
+        if not np.isfinite(number):
+            raise TrainingError(
+                f"{name} is {number} at {gan.images_seen} images seen (iteration {gan.iterations})",
+                "finite numbers",
+                "lower the learning rates (--set optimizer_g.lr=... --set optimizer_d.lr=...) in a new run; "
+                "the last checkpoint is from before",
+            )
+        gan.pending[name] = gan.pending.get(name, 0.0) + number
+        gan.pending[f"n {name}"] = gan.pending.get(f"n {name}", 0) + 1
+
+
+def _log(gan: Gan, run: Run) -> dict[str, float]:
+    """One line of means since the last line."""
+    names = [name for name in gan.pending if not name.startswith("n ")]
+    means = {name: round(gan.pending[name] / gan.pending[f"n {name}"], 6) for name in names}
+    gan.pending = {}
+    append_line(run.path / "log.jsonl", {"images_seen": gan.images_seen, **means})
+    return means
+
+
+@torch.inference_mode()
+def _picture(gan: Gan, run: Run) -> None:
+    """Samples with the same noise every time, one class a row, as G looks now."""
+    rows = min(len(run.facts.pack.classes), PICTURE_ROWS)
+    count = rows * PICTURE_COLUMNS
+    z = seeds.noise([seeds.derive(gan.seed, "picture", k) for k in range(count)], gan.recipe.z_size, gan.recipe.noise)
+    labels = torch.arange(rows, device=gan.device).repeat_interleave(PICTURE_COLUMNS)
+    generator = gan.minting_generator
+    training = generator.training
+    made = images.to_pixels(generator.eval()(z.to(gan.device), labels)).cpu().numpy()
+    generator.train(training)
+    (run.path / "samples").mkdir(exist_ok=True)
+    scale = max(1, 32 // max(run.facts.pack.size))
+    made = made.repeat(scale, axis=2).repeat(scale, axis=3)
+    images.save_png(images.grid(made, PICTURE_COLUMNS), run.path / "samples" / f"{gan.images_seen:012d}.png")
+
+
+def _facts(pack: Pack, recipe: Recipe, seed: int, device: str | None) -> RunFacts:
+    recipe.check_fits(pack.channels, pack.size)
+    if not len(_labelled(pack)):
+        raise PackError(f"no image of {pack.path} has a label", "labelled images", "pack a folder with classes")
+    chosen = device or best_device()
+    return RunFacts(
+        imagemint=imagemint.__version__,
+        recipe=recipe,
+        seed=seed,
+        precision=_precision(recipe, chosen),
+        device=chosen,
+        pack=PackFacts(
+            fingerprint=pack.fingerprint,
+            images=len(_labelled(pack)),
+            classes=pack.classes,
+            channels=pack.channels,
+            size=pack.size,
+        ),
+    )
+
+
+def best_device() -> str:
+    """cuda, mps or cpu: the fastest that is there."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _precision(recipe: Recipe, device: str) -> str:
+    """bf16 where the hardware multiplies it natively; elsewhere it is emulated and slower than fp32."""
+    if recipe.precision != "auto":
+        return recipe.precision
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    native = device == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return "bf16" if native else "fp32"
+
+
+def _open_or_create(path: Path, facts: RunFacts, resume: bool) -> Run:
+    if (path / "run.json").is_file():
+        run = open_run(path)
+        if not resume:
+            found = f"a run is already at {path} ({run.images_seen} of {run.target} images)"
+            raise RunError(found, "a new folder", "add --resume to continue it, or choose another --run")
+        _refuse_changes(run, facts)
+        files.write_json(path / "run.json", facts.model_dump(mode="json"))  # the stopping point may have moved
+        return open_run(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunError(f"{path} is there and is not a run", "a new or empty folder", "choose another --run")
+    path.mkdir(parents=True, exist_ok=True)
+    files.write_json(path / "run.json", facts.model_dump(mode="json"))
+    return open_run(path)
+
+
+_MAY_CHANGE = {"recipe.epochs", "recipe.images", "recipe.keep", "imagemint"}
+
+
+def _refuse_changes(run: Run, facts: RunFacts) -> None:
+    old, new = _flat(run.facts.model_dump(mode="json")), _flat(facts.model_dump(mode="json"))
+    changed = [key for key in sorted(old | new) if old.get(key) != new.get(key) and key not in _MAY_CHANGE]
+    if changed:
+        differences = ", ".join(f"{key} was {old.get(key)} and is {new.get(key)}" for key in changed)
+        remedy = "resume with what it was, or train into a new folder"
+        raise RunError(f"run {run.path} was trained differently: {differences}", "the same recipe and pack", remedy)
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    return {
+        k: v for key, value in tree.items() for k, v in _flat(value, f"{prefix}.{key}" if prefix else key).items()
+    }
+
+
+def _go_back_to_checkpoint(gan: Gan, run: Run) -> None:
+    """Load the newest whole checkpoint and forget what was logged, drawn or half-written after it."""
+    for aside in sorted(run.path.rglob(".*.partial"), reverse=True):  # left by a kill; the folder is locked
+        shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
+    checkpoints = run.checkpoints()
+    while checkpoints:
+        try:
+            load_checkpoint(gan, checkpoints[-1])
+            break
+        except RunError as error:
+            if len(checkpoints) == 1:
+                raise
+            say(f"{error.found}: going back to the checkpoint before it")
+            shutil.rmtree(checkpoints.pop())
+    log = run.path / "log.jsonl"
+    if log.is_file():
+        keep_lines(log, [line for line in read_lines(log) if line["images_seen"] <= gan.images_seen])
+    for picture in run.samples():
+        if int(picture.stem) > gan.images_seen:
+            picture.unlink()
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Refuse a second process in the same run folder. The system drops the lock when the process dies."""
+    with (path / "lock").open("w") as file:
+        try:
+            _lock(file)
+        except OSError:
+            remedy = "wait for it, or choose another --run"
+            raise RunError(f"another process is training into {path}", "the folder to itself", remedy) from None
+        yield
+
+
+def _lock(file: IO[str]) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def _stop_softly() -> Iterator[list[int]]:
+    """A list that is filled by Ctrl-C or SIGTERM, so that the iteration ends and a checkpoint is written first.
+
+    A second Ctrl-C stops at once; the checkpoint before is intact.
+    """
+    stopping: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield stopping
+        return
+
+    def note(number: int, frame: Any) -> None:
+        if stopping:
+            raise KeyboardInterrupt
+        stopping.append(number)
+
+    old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopping
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

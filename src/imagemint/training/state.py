@@ -1,0 +1,207 @@
+"""Everything that a training is at one moment, and its way to the disk and back.
+
+Random state is not among it: noise, order, augmentation and dropout are addressed by images seen (imagemint.seeds).
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from imagemint import files, seeds
+from imagemint.config import Optimizer, Recipe
+from imagemint.errors import RunError
+from imagemint.models import ImageShape, build
+from imagemint.runs import Run, RunFacts, checkpoint_state
+
+
+@dataclass
+class Gan:
+    """Both networks, their optimisers, the averaged generator, and how far they have come."""
+
+    recipe: Recipe
+    seed: int
+    device: torch.device
+    bf16: bool
+    generator: nn.Module
+    discriminator: nn.Module
+    ema: nn.Module | None
+    optimizer_g: torch.optim.Optimizer
+    optimizer_d: torch.optim.Optimizer
+    images_seen: int = 0
+    iterations: int = 0
+    pending: dict[str, float] = field(default_factory=dict)  # sums since the last line of the log
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """bf16 where the run says so; parameters and optimiser stay fp32."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            yield
+
+    @property
+    def minting_generator(self) -> nn.Module:
+        """The weights that are shown and minted from: the average where there is one."""
+        return self.ema if self.ema is not None else self.generator
+
+
+def new_gan(facts: RunFacts) -> Gan:
+    """Freshly initialised networks for a run; the same facts give the same weights."""
+    recipe, pack = facts.recipe, facts.pack
+    seeds.seed_layers(facts.seed, "initial weights")
+    generator, discriminator = build(
+        recipe.model, recipe.options, ImageShape(pack.channels, *pack.size), len(pack.classes), recipe.z_size
+    )
+    device = torch.device(facts.device)
+    generator, discriminator = generator.to(device), discriminator.to(device)
+    ema = copy.deepcopy(generator).requires_grad_(False).eval() if recipe.ema_images else None
+    return Gan(
+        recipe=recipe,
+        seed=facts.seed,
+        device=device,
+        bf16=facts.precision == "bf16",
+        generator=generator,
+        discriminator=discriminator,
+        ema=ema,
+        optimizer_g=_optimizer(recipe.optimizer_g, generator),
+        optimizer_d=_optimizer(recipe.optimizer_d, discriminator),
+    )
+
+
+def _optimizer(choice: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    if choice.name == "adam":
+        betas = (choice.beta1, choice.beta2)
+        return torch.optim.Adam(parameters, lr=choice.lr, betas=betas, eps=choice.eps, fused=True)
+    if choice.name == "rmsprop":
+        return torch.optim.RMSprop(parameters, lr=choice.lr, alpha=choice.beta2, eps=choice.eps)
+    return torch.optim.SGD(parameters, lr=choice.lr)
+
+
+def save_checkpoint(gan: Gan, run: Run) -> Path:
+    """Write a checkpoint aside, rename it, then drop the oldest beyond `keep`."""
+    dest = run.path / "checkpoints" / f"{gan.images_seen:012d}"
+    if (dest / "state.json").is_file():
+        return dest
+    with files.whole_folder(dest) as folder:
+        save_file(_tensors(_modules(gan)), folder / "weights.safetensors")
+        save_file(_optimizer_tensors(gan), folder / "optimizers.safetensors")
+        state = {
+            "images_seen": gan.images_seen,
+            "iterations": gan.iterations,
+            "pending": gan.pending,
+            "weights": _sha256(folder / "weights.safetensors"),
+            "optimizers": _sha256(folder / "optimizers.safetensors"),
+        }
+        files.write_json(folder / "state.json", state)
+    for old in run.checkpoints()[: -run.recipe.keep]:
+        shutil.rmtree(old)
+    return dest
+
+
+def load_checkpoint(gan: Gan, checkpoint: Path) -> None:
+    """Bring `gan` to the state of a checkpoint. Raises RunError where the checkpoint is damaged."""
+    state = checkpoint_state(checkpoint)
+    weights = _read(checkpoint, "weights", state)
+    for name, module in _modules(gan).items():
+        _load_module(module, name, weights, checkpoint)
+    tensors = _read(checkpoint, "optimizers", state)
+    for name, optimizer in (("generator", gan.optimizer_g), ("discriminator", gan.optimizer_d)):
+        _load_optimizer(optimizer, name, tensors)
+    gan.images_seen, gan.iterations = int(state["images_seen"]), int(state["iterations"])
+    gan.pending = dict(state["pending"])
+
+
+def load_generator(run: Run, checkpoint: Path, device: torch.device) -> nn.Module:
+    """The generator to mint from, in evaluation mode: the average where the run keeps one."""
+    facts = run.facts
+    generator, _ = build(
+        facts.recipe.model,
+        facts.recipe.options,
+        ImageShape(facts.pack.channels, *facts.pack.size),
+        len(facts.pack.classes),
+        facts.recipe.z_size,
+    )
+    weights = _read(checkpoint, "weights", checkpoint_state(checkpoint))
+    _load_module(generator, "ema" if facts.recipe.ema_images else "generator", weights, checkpoint)
+    return generator.to(device).requires_grad_(False).eval()
+
+
+def _modules(gan: Gan) -> dict[str, nn.Module]:
+    modules = {"generator": gan.generator, "discriminator": gan.discriminator}
+    return modules if gan.ema is None else {**modules, "ema": gan.ema}
+
+
+def _tensors(modules: dict[str, nn.Module]) -> dict[str, Tensor]:
+    return {
+        f"{name}.{key}": tensor.detach().cpu().contiguous()
+        for name, module in modules.items()
+        for key, tensor in module.state_dict().items()
+    }
+
+
+def _load_module(module: nn.Module, name: str, weights: dict[str, Tensor], checkpoint: Path) -> None:
+    prefix = f"{name}."
+    own = {key.removeprefix(prefix): tensor for key, tensor in weights.items() if key.startswith(prefix)}
+    try:
+        module.load_state_dict(own)
+    except RuntimeError:
+        remedy = f"remove {checkpoint} or train into a new folder"
+        raise RunError(f"{checkpoint} belongs to another network", "weights of this run's recipe", remedy) from None
+    bad = next((key for key, tensor in own.items() if not torch.isfinite(tensor).all()), None)
+    if bad is not None:
+        remedy = f"remove {checkpoint}: the one before it is used then"
+        raise RunError(f"{checkpoint} holds numbers that are not finite ({prefix}{bad})", "finite weights", remedy)
+
+
+def _optimizer_tensors(gan: Gan) -> dict[str, Tensor]:
+    """`generator.3.exp_avg` is what the optimiser remembers of the generator's parameter 3."""
+    return {
+        f"{name}.{index}.{key}": value.detach().cpu().contiguous()
+        for name, optimizer in (("generator", gan.optimizer_g), ("discriminator", gan.optimizer_d))
+        for index, memory in optimizer.state_dict()["state"].items()
+        for key, value in memory.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, name: str, tensors: dict[str, Tensor]) -> None:
+    memory: dict[int, dict[str, Any]] = {}
+    for key, tensor in tensors.items():
+        whose, index, what = key.split(".", 2)
+        if whose == name:
+            memory.setdefault(int(index), {})[what] = tensor
+    optimizer.load_state_dict({"state": memory, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _read(checkpoint: Path, name: str, state: dict[str, Any]) -> dict[str, Tensor]:
+    file = checkpoint / f"{name}.safetensors"
+    try:
+        if _sha256(file) != state[name]:
+            raise SafetensorError("its hash is not the one in state.json")
+        return load_file(file)
+    except (SafetensorError, FileNotFoundError, KeyError) as error:
+        remedy = f"remove {checkpoint}: the one before it is used then"
+        raise RunError(f"{file} is damaged ({error})", "a whole checkpoint", remedy) from None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _slow(file)
+
+
+def _slow(file: Any) -> str:  # Python 3.10 has no file_digest
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,84 @@
+"""The mathematics of one update: a discriminator step, a generator step, the average."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from imagemint import seeds
+from imagemint.augment import CLASSIC, affine
+from imagemint.losses import LOSSES, zero_centred
+from imagemint.training.state import Gan
+
+Values = dict[str, Tensor]  # detached scalars worth logging
+
+
+def discriminator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Values:
+    """One update of D on real and fake images `[n, c, h, w]` in [-1, 1] of the same labels int64 `[n]`."""
+    loss, d = LOSSES[gan.recipe.loss], gan.discriminator
+    d.requires_grad_(True)
+    real, fake = _augment(gan, real, "augment d"), _augment(gan, fake.detach(), "augment d")
+    with gan.autocast():
+        real_logits, fake_logits = d(real, labels).float(), d(fake, labels).float()
+    adversarial = loss.d(real_logits, fake_logits).mean()
+    gan.optimizer_d.zero_grad(set_to_none=True)
+    adversarial.backward()  # type: ignore[no-untyped-call]
+    values = {"loss_d": adversarial.detach(), "logit_real": real_logits.detach().mean()}
+    values["logit_fake"] = fake_logits.detach().mean()
+    penalty = gan.recipe.penalty
+    if penalty is not None and gan.iterations % penalty.every == 0:
+        size = _penalty(gan, real, labels) + _penalty(gan, fake, labels)
+        (size * (penalty.weight / 2 * penalty.every)).backward()  # type: ignore[no-untyped-call]
+    gan.optimizer_d.step()
+    return values
+
+
+def generator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor, k: int) -> Values:
+    """One update of G through D, which is frozen: no gradient of D's weights is computed. `k` counts G's steps."""
+    loss, d = LOSSES[gan.recipe.loss], gan.discriminator
+    d.requires_grad_(False)
+    purpose = f"augment g{k}"
+    with gan.autocast():
+        fake_logits = d(_augment(gan, fake, purpose), labels).float()
+        real_logits = d(_augment(gan, real, purpose), labels).float() if loss.needs_real else fake_logits.detach()
+    adversarial = loss.g(real_logits, fake_logits).mean()
+    gan.optimizer_g.zero_grad(set_to_none=True)
+    adversarial.backward()  # type: ignore[no-untyped-call]
+    gan.optimizer_g.step()
+    return {"loss_g": adversarial.detach()}
+
+
+@torch.no_grad()
+def average_step(gan: Gan) -> None:
+    """Move the averaged generator; its half-life is shorter at the start (5 % of what was seen, as StyleGAN does)."""
+    if gan.ema is None or gan.recipe.ema_images is None:
+        return
+    half_life = min(gan.recipe.ema_images, 0.05 * gan.images_seen)
+    images = gan.recipe.batch_size * gan.recipe.d_steps
+    share = 1 - 0.5 ** (images / max(half_life, 1e-8))
+    ema, live = list(gan.ema.parameters()), list(gan.generator.parameters())
+    torch._foreach_lerp_(ema, live, share)
+    for average, buffer in zip(gan.ema.buffers(), gan.generator.buffers(), strict=True):
+        average.copy_(buffer)
+
+
+def fakes(gan: Gan, labels: Tensor, purpose: str) -> Tensor:
+    """G's images for labels int64 `[n]`; image i has the noise of (seed, purpose, images_seen + i)."""
+    first = gan.images_seen
+    image_seeds = [seeds.derive(gan.seed, purpose, first + i) for i in range(len(labels))]
+    z = seeds.noise(image_seeds, gan.recipe.z_size, gan.recipe.noise).to(gan.device)
+    with gan.autocast():
+        images: Tensor = gan.generator(z, labels)
+    return images
+
+
+def _augment(gan: Gan, images: Tensor, purpose: str) -> Tensor:
+    """The same maps for real and for fake images: the generator is seeded alike for both."""
+    if gan.recipe.augment == "none":
+        return images
+    return affine(images, seeds.generator(gan.seed, purpose, gan.images_seen), CLASSIC)
+
+
+def _penalty(gan: Gan, images: Tensor, labels: Tensor) -> Tensor:
+    images = images.detach().requires_grad_(True)
+    return zero_centred(gan.discriminator(images, labels), images).mean()

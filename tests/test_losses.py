@@ -1,0 +1,62 @@
+"""Closed forms: what the loss is at logits where it can be written down, and which way it points."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from imagemint.losses import LOSSES, zero_centred
+
+LOG2 = math.log(2)
+ZERO = {  # (d, g) when D says 0 to everything: the value at equilibrium
+    "minimax": (2 * LOG2, -LOG2),
+    "non-saturating": (2 * LOG2, LOG2),
+    "least-squares": (0.5, 0.5),
+    "hinge": (2.0, 0.0),
+    "wasserstein": (0.0, 0.0),
+    "relativistic": (LOG2, LOG2),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_values_at_zero_logits(name: str) -> None:
+    zero = torch.zeros(3, dtype=torch.float64)
+    d, g = ZERO[name]
+    assert torch.allclose(LOSSES[name].d(zero, zero), torch.full((3,), d, dtype=torch.float64))
+    assert torch.allclose(LOSSES[name].g(zero, zero), torch.full((3,), g, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_d_wants_real_up_and_fake_down_and_g_wants_fake_up(name: str) -> None:
+    real = torch.tensor([0.3], dtype=torch.float64, requires_grad=True)
+    fake = torch.tensor([0.2], dtype=torch.float64, requires_grad=True)
+    by_real, by_fake = torch.autograd.grad(LOSSES[name].d(real, fake).sum(), (real, fake))
+    assert float(by_real) < 0
+    assert float(by_fake) > 0
+    (by_fake,) = torch.autograd.grad(LOSSES[name].g(real, fake).sum(), fake)
+    assert float(by_fake) < 0
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_one_finite_value_a_sample_even_at_the_boundaries(name: str) -> None:
+    real = torch.tensor([-1e4, 0.0, 1e4, 75.0])
+    fake = torch.tensor([1e4, 0.0, -1e4, -35.0])
+    for value in (LOSSES[name].d(real, fake), LOSSES[name].g(real, fake)):
+        assert value.shape == (4,)
+        assert torch.isfinite(value).all()
+
+
+def test_cross_entropy_agrees_with_torch() -> None:
+    real, fake = torch.randn(2, 50, dtype=torch.float64)
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
+    expected = bce(real, torch.ones_like(real)) + bce(fake, torch.zeros_like(fake))
+    assert torch.allclose(LOSSES["non-saturating"].d(real, fake).mean(), expected)
+
+
+def test_the_penalty_of_a_linear_critic_is_its_squared_norm() -> None:
+    weight = torch.randn(2 * 3 * 3, dtype=torch.float64)
+    images = torch.randn(5, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    penalty = zero_centred(images.flatten(1) @ weight, images)
+    assert torch.allclose(penalty, (weight @ weight).expand(5))

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from imagemint import images, seeds
+from imagemint.config import Recipe
+from imagemint.data.pack import Pack
+from imagemint.errors import PackError, RunError
+from imagemint.minting import mint
+from imagemint.runs import Run
+from imagemint.training.loop import train
+from imagemint.training.state import load_generator
+
+
+@pytest.fixture(scope="module")
+def run(digits: Pack, tiny: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(digits, tiny, tmp_path_factory.mktemp("minting") / "run", images=320)
+
+
+def test_counts_are_exact(run: Run, tmp_path: Path) -> None:
+    assert mint(run, tmp_path / "a", per_class=7).counts() == dict.fromkeys("0123456789", 7)
+    counts = mint(run, tmp_path / "b", counts={"3": 5, "9": 1}).counts()
+    assert {name: n for name, n in counts.items() if n} == {"3": 5, "9": 1}
+
+
+def test_minting_again_is_bit_equal_and_another_seed_is_not(run: Run, tmp_path: Path) -> None:
+    first, again, other = (mint(run, tmp_path / n, per_class=5, seed=s) for n, s in (("a", 1), ("b", 1), ("c", 2)))
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+
+
+def test_an_image_does_not_depend_on_its_batch_or_on_the_others(run: Run, tmp_path: Path) -> None:
+    whole = mint(run, tmp_path / "whole", per_class=9)
+    small = mint(run, tmp_path / "small", per_class=9, batch_size=4)
+    some = mint(run, tmp_path / "some", counts={"4": 3})
+    assert np.abs(whole.pixels[:].astype(int) - small.pixels[:]).max() <= 1  # one level: rounding of float sums
+    fours = whole.pixels[np.flatnonzero(whole.labels == 4)[:3]]
+    assert np.abs(fours.astype(int) - some.pixels[:]).max() <= 1
+
+
+def test_every_image_can_be_minted_again_from_its_manifest(run: Run, tmp_path: Path) -> None:
+    pack = mint(run, tmp_path / "a", per_class=4, seed=3)
+    (minting,) = pack.manifest.mintings
+    assert (minting.checkpoint, minting.recipe, minting.seed) == (run.checkpoint_hash, "demo", 3)
+    assert minting.trained_on == run.facts.pack.fingerprint
+    assert pack.manifest.origin == "minted"
+    k = 17
+    z = seeds.noise([int(pack.columns["seed"][k])], run.recipe.z_size, run.recipe.noise)
+    label = torch.tensor([int(pack.labels[k])])
+    again = images.to_pixels(load_generator(run, run.newest(), torch.device("cpu"))(z, label)).numpy()
+    assert np.abs(again[0].astype(int) - pack.pixels[k]).max() <= 1
+
+
+def test_no_two_images_share_a_seed(run: Run, tmp_path: Path) -> None:
+    pack = mint(run, tmp_path / "a", per_class=50)
+    assert len(np.unique(pack.columns["seed"])) == 500
+
+
+def test_what_cannot_be_minted_is_refused(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no class 'ten' in the run; wanted one of 0, 1"):
+        mint(run, tmp_path / "x", counts={"ten": 5})
+    with pytest.raises(RunError, match="at least one image"):
+        mint(run, tmp_path / "x", per_class=0)
+    with pytest.raises(RunError, match="one of them"):
+        mint(run, tmp_path / "x")
+    with pytest.raises(RunError, match="no run at"):
+        mint(tmp_path / "absent", tmp_path / "x", per_class=1)
+    with pytest.raises(RunError, match="at least 1"):
+        mint(run, tmp_path / "x", per_class=1, batch_size=0)
+    assert list(tmp_path.iterdir()) == []
+    mint(run, tmp_path / "x", per_class=1)
+    with pytest.raises(PackError, match="already there"):
+        mint(run, tmp_path / "x", per_class=1)

@@ -1,0 +1,74 @@
+"""Imports go one way through the house, and the surface is what it says."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import imagemint
+
+SOURCE = Path(imagemint.__file__).parent
+# Each room may import from rooms that stand before it.
+ORDER = [
+    {"errors", "seeds", "files", "progress", "images"},
+    {"config"},
+    {"data"},
+    {"runs", "losses", "augment", "models"},
+    {"classifiers", "training"},
+    {"minting", "baselines", "metrics"},
+    {"studies"},
+    {"demo"},
+    {"cli_edit"},
+    {"cli", "__main__"},
+]
+RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+
+
+def imports(file: Path) -> set[str]:
+    """Rooms of the package that a file imports, at the top or inside a function."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "imagemint":
+            inside = (node.module or "").split(".")[1:]
+            found |= {inside[0]} if inside else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("imagemint.")}
+    return found & RANK.keys()
+
+
+def test_imports_go_one_way() -> None:
+    for file in SOURCE.rglob("*.py"):
+        room = file.relative_to(SOURCE).parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        for other in imports(file) - {room}:
+            assert RANK[other] <= RANK[room], f"{file.relative_to(SOURCE)} imports {other}"
+
+
+def test_metrics_never_import_models_or_training() -> None:
+    for file in (SOURCE / "metrics").rglob("*.py"):
+        assert not imports(file) & {"models", "training", "minting", "studies"}, file
+
+
+def test_every_public_name_is_there() -> None:
+    assert {"pack", "open_pack", "train", "mint", "measure", "study", "load_recipe"} <= set(imagemint.__all__)
+    for name in imagemint.__all__:
+        assert callable(getattr(imagemint, name))
+
+
+def test_looking_at_a_pack_does_not_wait_for_torch() -> None:
+    code = "import sys; from imagemint.data import pack, packing, split; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_waiting_threads_sleep_unless_the_user_chose_otherwise() -> None:
+    code = "import imagemint, os; print(os.environ['OMP_WAIT_POLICY'])"
+    for given, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        import os
+
+        env = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+        env |= {"OMP_WAIT_POLICY": given} if given else {}
+        out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+        assert out.stdout.strip() == expected

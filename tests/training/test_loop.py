@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from imagemint.config import Recipe, load_recipe
+from imagemint.data.pack import Pack, Step, writing
+from imagemint.errors import PackError, RunError, TrainingError
+from imagemint.runs import list_runs, open_run
+from imagemint.training import loop
+from imagemint.training.loop import train
+from imagemint.training.state import load_checkpoint, new_gan
+from imagemint.training.step import discriminator_step, fakes, generator_step
+
+
+def test_a_run_holds_what_it_promises(digits: Pack, tiny: Recipe, tmp_path: Path) -> None:
+    run = train(digits, tiny, tmp_path / "run")
+    assert [int(p.stem) for p in run.samples()] == [0, 128, 256, 384, 512, 640]
+    assert [line["images_seen"] for line in run.log()] == list(range(64, 641, 64))
+    assert len(run.checkpoints()) == tiny.keep
+    assert run.images_seen == 640
+    with Image.open(run.samples()[-1]) as picture:  # ten classes of ten samples, 8 px made four times as large
+        assert picture.size == (10 * (8 * 4 + 2) - 2, 10 * (8 * 4 + 2) - 2)
+    assert [found.path for found in list_runs(tmp_path)] == [run.path]
+
+
+def test_training_changes_both_networks_and_only_the_one_whose_turn_it_is(
+    digits: Pack, tiny: Recipe, tmp_path: Path
+) -> None:
+    gan = new_gan(train(digits, tiny, tmp_path / "run", images=16).facts)
+    labels = torch.arange(16) % 10
+    real = torch.zeros(16, 1, 8, 8)
+
+    def snapshot(net: torch.nn.Module) -> list[torch.Tensor]:
+        return [p.detach().clone() for p in net.parameters()]
+
+    d, g = snapshot(gan.discriminator), snapshot(gan.generator)
+    fake = fakes(gan, labels, "z")
+    discriminator_step(gan, real, fake, labels)
+    assert all(torch.equal(a, b) for a, b in zip(g, gan.generator.parameters(), strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(d, gan.discriminator.parameters(), strict=True))
+    d = snapshot(gan.discriminator)
+    generator_step(gan, real, fake, labels, 0)
+    assert all(torch.equal(a, b) for a, b in zip(d, gan.discriminator.parameters(), strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(g, gan.generator.parameters(), strict=True))
+
+
+def test_two_generator_steps_for_each_discriminator_step(
+    digits: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    for name in ("discriminator_step", "generator_step"):
+        step = getattr(loop, name)
+        monkeypatch.setattr(loop, name, lambda *a, name=name, step=step: calls.append(name[0]) or step(*a))
+    train(digits, load_recipe("cdcgan", {"images": 48, "batch_size": 16}), tmp_path / "run")
+    assert "".join(calls) == "dgg" * 3
+
+
+def test_a_number_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
+    digits: Pack, tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_step, calls = loop.generator_step, iter(range(100))
+
+    def poisoned(*args: object) -> object:
+        values = real_step(*args)  # type: ignore[arg-type]
+        return {"loss_g": torch.tensor(float("nan"))} if next(calls) == 15 else values
+
+    monkeypatch.setattr(loop, "generator_step", poisoned)
+    with pytest.raises(TrainingError, match=r"loss_g is nan at 256 images seen .*lower the learning rates"):
+        train(digits, tiny, tmp_path / "run")
+    run = open_run(tmp_path / "run")
+    assert run.images_seen == 192
+    load_checkpoint(new_gan(run.facts), run.newest())
+
+
+def test_a_run_folder_is_never_overwritten(digits: Pack, tiny: Recipe, tmp_path: Path) -> None:
+    train(digits, tiny, tmp_path / "run", images=32)
+    with pytest.raises(RunError, match=r"already at .*--resume"):
+        train(digits, tiny, tmp_path / "run", images=32)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("")
+    with pytest.raises(RunError, match="is not a run"):
+        train(digits, tiny, tmp_path / "other", images=32)
+
+
+def test_resuming_with_another_recipe_seed_or_pack_is_refused_with_the_difference(
+    digits: Pack, tiny: Recipe, tmp_path: Path
+) -> None:
+    train(digits, tiny, tmp_path / "run", images=32)
+    with pytest.raises(RunError, match=r"recipe\.optimizer_g\.lr was 0\.001 and is 0\.5"):
+        train(digits, tiny, tmp_path / "run", images=64, resume=True, **{"optimizer_g.lr": 0.5})
+    with pytest.raises(RunError, match="seed was 0 and is 1"):
+        train(digits, tiny, tmp_path / "run", images=64, resume=True, seed=1)
+    with writing(tmp_path / "p", classes=digits.classes, origin="real", history=[Step(command="x")]) as writer:
+        writer.add(digits.pixels[:99], digits.labels[:99])
+    with pytest.raises(RunError, match=r"pack\.fingerprint was"):
+        train(tmp_path / "p", tiny, tmp_path / "run", images=64, resume=True)
+
+
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(
+    digits: Pack, tiny: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train(digits, tiny, tmp_path / "run")
+    whole = run.checkpoint_hash
+    weights = run.newest() / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    monkeypatch.setattr("imagemint.progress._on", True)
+    train(digits, tiny, tmp_path / "run", resume=True)
+    assert "000000000640/weights.safetensors is damaged" in capsys.readouterr().err
+    assert open_run(run.path).checkpoint_hash == whole
+
+
+def test_a_second_process_is_refused(digits: Pack, tiny: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with loop._only_one(tmp_path / "run"), pytest.raises(RunError, match="another process"):
+        with loop._only_one(tmp_path / "run"):
+            raise AssertionError("two at once")
+    with loop._only_one(tmp_path / "run"):
+        pass
+
+
+def test_unlabelled_images_never_reach_the_networks(digits: Pack, tiny: Recipe, tmp_path: Path) -> None:
+    labels = np.array(digits.labels[:100])
+    for kept in (np.arange(100) < 30, np.arange(100) < 0):
+        dest = tmp_path / f"{kept.sum()}"
+        with writing(dest, classes=digits.classes, origin="real", history=[Step(command="x")]) as writer:
+            writer.add(digits.pixels[:100], np.where(kept, labels, -1))
+    train(tmp_path / "30", tiny, tmp_path / "run", images=64)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["pack"]["images"] == 30
+    with pytest.raises(PackError, match="no image of .* has a label"):
+        train(tmp_path / "0", tiny, tmp_path / "run0", images=64)
+
+
+def test_one_image_and_one_class_are_enough_to_train(digits: Pack, tiny: Recipe, tmp_path: Path) -> None:
+    with writing(tmp_path / "one", classes=["zero"], origin="real", history=[Step(command="x")]) as writer:
+        writer.add(digits.pixels[:1], digits.labels[:1])
+    assert train(tmp_path / "one", tiny, tmp_path / "run", images=32).images_seen == 32
