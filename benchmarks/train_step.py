@@ -17,17 +17,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import imagemint  # first: it chooses how waiting threads wait
+import imagemint  # noqa: F401 (first: it chooses how waiting threads wait)
 
+# isort: split
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imagemint.config import load_recipe
-from imagemint.data.pack import open_pack, writing
-from imagemint.models import ImageShape, build, parameter_count
-from imagemint.training import loop
+from imagemint.data.pack import Pack, writing
+from imagemint.models import parameter_count
+from imagemint.training.loop import Feed, iterate, run_facts
 from imagemint.training.state import new_gan
 
 BATCH, CLASSES, Z = 64, 10, 100
@@ -99,25 +100,16 @@ def plain(pixels: np.ndarray, labels: np.ndarray) -> Callable[[int], None]:
     return step
 
 
-def ours(folder: Path, precision: str) -> Callable[[int], None]:
-    """Our loop itself, with its log; pictures and checkpoints fall outside the timed part."""
-    never = 10**12
-    recipe = load_recipe(
-        "cdcgan", {"precision": precision, "images": never, "picture_every": never, "checkpoint_every": never}
-    )
-    pack = open_pack(folder / "pack")
-    facts = loop._facts(pack, recipe, 0, "cpu")
-    run = loop._open_or_create(folder / precision, facts, False)
+def ours(pack: Pack, precision: str) -> tuple[str, Callable[[int], None]]:
+    facts = run_facts(pack, load_recipe("cdcgan", {"precision": precision}), device="cpu")
     gan = new_gan(facts)
-    loop._picture(gan, run)
+    feed = Feed(pack, gan)
 
     def step(steps: int) -> None:
-        target = gan.images_seen + steps * BATCH
-        until = type(run)(run.path, facts.model_copy(update={"recipe": recipe.model_copy(update={"images": target})}))
-        gan.recipe = until.recipe
-        loop._train(gan, pack, until, save=False)
+        for _ in range(steps):
+            iterate(gan, feed)
 
-    return step
+    return facts.precision, step
 
 
 def main() -> None:
@@ -131,9 +123,10 @@ def main() -> None:
         folder = Path(temporary)
         with writing(folder / "pack", classes=list("0123456789"), origin="real", history=[]) as writer:
             writer.add(pixels, labels)
-        default = loop._precision(load_recipe("cdcgan"), "cpu")
-        variants = {"plain fp32": plain(pixels, labels), "ours fp32": ours(folder, "fp32")}
-        variants["ours bf16"] = ours(folder, "bf16")
+        default, _ = ours(writer.pack(), "auto")
+        variants = {"plain fp32": plain(pixels, labels)}
+        for precision in ("fp32", "bf16"):
+            _, variants[f"ours {precision}"] = ours(writer.pack(), precision)
         seconds: dict[str, list[float]] = {name: [] for name in variants}
         for step in variants.values():
             step(3)  # warm-up

@@ -20,7 +20,6 @@ from imagemint.cli_edit import app as edit_app
 from imagemint.errors import ImagemintError, mendable
 
 app = typer.Typer(
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -246,11 +245,19 @@ def runs(
 def main() -> None:
     """Run the command line and exit."""
     progress.turn_on()
+    if len(sys.argv) == 1:
+        sys.argv.append("--help")
     try:
-        app(standalone_mode=False)
+        status = app(standalone_mode=False)
+        if status == 130:  # how newer typers report Ctrl-C; older ones raise Abort
+            raise KeyboardInterrupt
+        sys.exit(status)
     except ImagemintError as error:
         _fail(str(error))
     except _USAGE as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # `imagemint edit`: the message is the help
+            print(error.format_message())  # type: ignore[attr-defined]
+            sys.exit(2)
         _fail(f"{error.format_message()}; see imagemint --help")  # type: ignore[attr-defined]
     except (typer.Abort, KeyboardInterrupt):
         print("imagemint: stopped by Ctrl-C; nothing is half-written; the same command starts again", file=sys.stderr)

@@ -49,13 +49,7 @@ def mint(
     generator = load_generator(run, checkpoint, on)
     recipe = run.recipe
 
-    labels = np.repeat(np.arange(len(classes)), wanted)
-    ordinals = np.concatenate([np.arange(n) for n in wanted])
-    image_seeds = np.fromiter(
-        (seeds.derive(seed, f"mint {classes[label]}", k) for label, k in zip(labels, ordinals, strict=True)),
-        np.int64,
-        len(labels),
-    )
+    ends = np.cumsum(wanted)  # class k fills positions ends[k] - wanted[k] to ends[k]
     parameters = {"run": str(run.path), "counts": dict(zip(classes, wanted, strict=True)), "seed": seed}
     history = [Step(command="mint", parameters=parameters, parents=[run.facts.pack.fingerprint])]
     with writing(dest, classes=classes, origin="minted", history=history) as writer:
@@ -69,14 +63,21 @@ def mint(
                 trained_on=run.facts.pack.fingerprint,
             )
         ]
-        with progress(len(labels), "mint") as advance, torch.inference_mode():
-            for start in range(0, len(labels), batch_size):
-                part = slice(start, start + batch_size)
-                z = seeds.noise(image_seeds[part].tolist(), recipe.z_size, recipe.noise)
-                made = generator(z.to(on), torch.from_numpy(labels[part]).to(on))
+        total = int(ends[-1])
+        with progress(total, "mint") as advance, torch.inference_mode():
+            for start in range(0, total, batch_size):
+                positions = np.arange(start, min(start + batch_size, total))
+                labels = np.searchsorted(ends, positions, side="right")
+                ordinals = positions - (ends - wanted)[labels]
+                image_seeds = [
+                    seeds.derive(seed, f"mint {classes[label]}", k)
+                    for label, k in zip(labels.tolist(), ordinals.tolist(), strict=True)
+                ]
+                z = seeds.noise(image_seeds, recipe.z_size, recipe.noise)
+                made = generator(z.to(on), torch.from_numpy(labels).to(on))
                 pixels = images.to_pixels(made).cpu().numpy()
-                writer.add(pixels, labels[part], seed=image_seeds[part], minting=np.zeros(len(pixels), np.int64))
-                advance(len(pixels))
+                writer.add(pixels, labels, seed=np.array(image_seeds), minting=np.zeros(len(labels), np.int64))
+                advance(len(labels))
     return writer.pack()
 
 

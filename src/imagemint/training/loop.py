@@ -54,19 +54,17 @@ def train(
     pack = open_pack(pack)
     duration = {"epochs": epochs, "images": images}
     overrides |= {key: value for key, value in duration.items() if value is not None}
-    facts = _facts(pack, load_recipe(recipe, overrides), seed, device)
+    facts = run_facts(pack, load_recipe(recipe, overrides), seed, device)
+    gan = new_gan(facts)  # before the folder: a recipe that does not fit leaves nothing behind
     opened = _open_or_create(Path(run), facts, resume)
     with _only_one(opened.path):
-        gan = new_gan(facts)
         _go_back_to_checkpoint(gan, opened)
-        _train(gan, pack, opened)
+        _train(gan, Feed(pack, gan), opened)
     return opened
 
 
-def _train(gan: Gan, pack: Pack, run: Run) -> None:
+def _train(gan: Gan, feed: Feed, run: Run) -> None:
     recipe, target = gan.recipe, run.target
-    labelled = _labelled(pack)
-    order = Batches(len(labelled), gan.seed)
     started, started_at = time.monotonic(), gan.images_seen
 
     if gan.images_seen == 0:
@@ -74,23 +72,7 @@ def _train(gan: Gan, pack: Pack, run: Run) -> None:
     with progress(target, "train", done=gan.images_seen) as advance, _stop_softly() as stopping:
         while gan.images_seen < target:
             before = gan.images_seen
-            seeds.seed_layers(gan.seed, "layers", before)  # dropout
-
-            # K discriminator steps on new images, then K generator steps. The fakes of the last discriminator step
-            # serve the first generator step too: G has not changed since, so that is one forward pass saved.
-            for k in range(recipe.d_steps):
-                real, labels = _batch(pack, labelled, order, gan)
-                with torch.set_grad_enabled(k == recipe.d_steps - 1):
-                    fake = fakes(gan, labels, "z")
-                _collect(gan, discriminator_step(gan, real, fake, labels))
-                gan.images_seen += recipe.batch_size
-            for k in range(recipe.g_steps):
-                if k > 0:
-                    fake = fakes(gan, labels, f"z g{k}")
-                _collect(gan, generator_step(gan, real, fake, labels, k))
-            average_step(gan)
-            gan.iterations += 1
-
+            iterate(gan, feed)
             last = gan.images_seen >= target
             line = _log(gan, run) if last or _passed(before, gan, recipe.log_every) else {}
             if last or _passed(before, gan, recipe.picture_every):
@@ -106,15 +88,47 @@ def _train(gan: Gan, pack: Pack, run: Run) -> None:
                 raise KeyboardInterrupt
 
 
-def _batch(pack: Pack, labelled: np.ndarray, order: Batches, gan: Gan) -> tuple[Tensor, Tensor]:
-    """The next images `[n, c, h, w]` in [-1, 1] and their labels int64 `[n]`."""
-    indices = labelled[order.take(gan.images_seen, gan.recipe.batch_size)]
-    pixels, labels = torch.from_numpy(pack.pixels[indices]), torch.from_numpy(pack.labels[indices])
-    return images.to_images(pixels.to(gan.device)), labels.to(gan.device)
+def iterate(gan: Gan, feed: Feed) -> None:
+    """K discriminator steps on new images, then K generator steps (Baker 2018, algorithm 1, in its general form).
+
+    The fakes of the last discriminator step serve the first generator step too: G has not changed since, so one
+    forward pass is saved.
+    """
+    recipe = gan.recipe
+    seeds.seed_layers(gan.seed, "layers", gan.images_seen)  # dropout
+    for k in range(recipe.d_steps):
+        real, labels = feed.batch(gan.images_seen)
+        with torch.set_grad_enabled(k == recipe.d_steps - 1):
+            fake = fakes(gan, labels, "z")
+        _collect(gan, discriminator_step(gan, real, fake, labels))
+        gan.images_seen += recipe.batch_size
+    for k in range(recipe.g_steps):
+        if k > 0:
+            fake = fakes(gan, labels, f"z g{k}")
+        _collect(gan, generator_step(gan, real, fake, labels, k))
+    average_step(gan)
+    gan.iterations += 1
+
+
+class Feed:
+    """The labelled images of a pack, batch by batch, addressed by images seen; they stay uint8 on the disk till then.
+
+    Unlabelled images are left out: a conditional network cannot use them.
+    """
+
+    def __init__(self, pack: Pack, gan: Gan) -> None:
+        self.pack, self.device, self.batch_size = pack, gan.device, gan.recipe.batch_size
+        self.labelled = _labelled(pack)
+        self.order = Batches(len(self.labelled), gan.seed)
+
+    def batch(self, images_seen: int) -> tuple[Tensor, Tensor]:
+        """Images float `[n, c, h, w]` in [-1, 1] and labels int64 `[n]`."""
+        indices = self.labelled[self.order.take(images_seen, self.batch_size)]
+        pixels, labels = torch.from_numpy(self.pack.pixels[indices]), torch.from_numpy(self.pack.labels[indices])
+        return images.to_images(pixels.to(self.device)), labels.to(self.device)
 
 
 def _labelled(pack: Pack) -> np.ndarray:
-    """Indices of the images that have a label: a conditional network cannot use the others."""
     return np.flatnonzero(np.asarray(pack.labels) >= 0)
 
 
@@ -162,7 +176,8 @@ def _picture(gan: Gan, run: Run) -> None:
     images.save_png(images.grid(made, PICTURE_COLUMNS), run.path / "samples" / f"{gan.images_seen:012d}.png")
 
 
-def _facts(pack: Pack, recipe: Recipe, seed: int, device: str | None) -> RunFacts:
+def run_facts(pack: Pack, recipe: Recipe, seed: int = 0, device: str | None = None) -> RunFacts:
+    """Everything that decides what a training computes. Raises where recipe and pack do not fit."""
     recipe.check_fits(pack.channels, pack.size)
     if not len(_labelled(pack)):
         raise PackError(f"no image of {pack.path} has a label", "labelled images", "pack a folder with classes")

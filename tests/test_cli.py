@@ -1,0 +1,215 @@
+"""The command line as a user meets it: what it prints, its exit status, and one line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imagemint import cli
+from imagemint.config import Recipe
+from imagemint.data.pack import Pack, open_pack
+from imagemint.training.loop import train
+
+
+class Outcome(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def imagemint(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """`imagemint("info", pack)` in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("imagemint.progress._on", False)  # put back afterwards: main() turns it on
+
+    def run(*words: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["imagemint", *map(str, words)])
+        capsys.readouterr()
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        return Outcome(status, *capsys.readouterr())
+
+    return run
+
+
+def refused(outcome: Outcome, *words: str) -> None:
+    """Exit status 2 and one line on stderr that holds these words."""
+    assert outcome.status == 2, outcome
+    lines = [line for line in outcome.err.splitlines() if line.startswith("imagemint: ")]
+    assert len(lines) == 1, outcome.err
+    assert "Traceback" not in outcome.err
+    for word in words:
+        assert word in lines[0], lines[0]
+
+
+def photos(folder: Path, classes: dict[str, int], size: tuple[int, int] = (12, 12)) -> Path:
+    random = np.random.default_rng(0)
+    for name, count in classes.items():
+        (folder / name).mkdir(parents=True)
+        for k in range(count):
+            Image.fromarray(random.integers(0, 256, (*size, 3), np.uint8)).save(folder / name / f"{k:03}.png")
+    return folder
+
+
+def test_the_whole_job(imagemint: Command, tmp_path: Path) -> None:
+    """pack, info, train, mint, measure, runs: the README's lines, at tiny scale."""
+    assert imagemint("pack", "digits", "digits.pack").status == 0
+    info = json.loads(imagemint("info", "digits.pack", "--json").out)
+    assert info["images"] == 1797
+    assert list(info["classes"]) == list("0123456789")
+    assert (info["size"], info["channels"], info["unlabelled"], info["origin"]) == ([8, 8], 1, 0, "real")
+    assert {"fingerprint", "history"} <= info.keys()
+
+    words = ("train", "digits.pack", "--recipe", "demo", "--run", "run", "--set", "options.width=8")
+    assert imagemint(*words, "--images", 640, "--seed", 3).status == 0
+    refused(imagemint(*words, "--images", 640), "already at run", "--resume")
+    assert imagemint(*words, "--images", 1280, "--seed", 3, "--resume").status == 0
+    assert "demo" in imagemint("runs").out
+
+    assert imagemint("mint", "run", "minted.pack", "--per-class", 30).status == 0
+    assert imagemint("mint", "run", "some.pack", "--counts", "3=2,7=5").status == 0
+    assert open_pack("some.pack").counts()["7"] == 5
+    measures = json.loads(imagemint("measure", "minted.pack", "--against", "digits.pack", "--json").out)
+    for name in ("fd_lenet", "classifier_score"):
+        assert {"value", "floor", "n_real", "n_minted"} <= measures[name].keys()
+    assert "confusion" in measures
+
+
+def test_recipes_are_listed(imagemint: Command) -> None:
+    listed = imagemint("recipes")
+    assert listed.status == 0
+    assert "cdcgan" in listed.out
+    assert "demo" in listed.out
+
+
+def test_a_study_from_the_command_line_goes_on_where_it_stopped(imagemint: Command) -> None:
+    imagemint("pack", "digits", "digits.pack")
+    assert imagemint("edit", "split", "digits.pack", "parts", "--train", 0.8, "--test", 0.2).status == 0
+    words = ["study", "parts/train", "--test", "parts/test", "--recipe", "demo", "--out", "study", "--images", 640]
+    words += ["--budgets", "5", "--classifier-epochs", 1, "--arms"]
+    assert imagemint(*words, "real,floor", "--repeats", 2).status == 0
+    rows = Path("study/rows.jsonl").read_text()
+    assert len(rows.splitlines()) == 4
+    assert imagemint(*words, "real,minted,floor", "--repeats", 2).status == 0
+    assert Path("study/rows.jsonl").read_text().startswith(rows)
+    assert "<html" in Path("study/report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("info", "absent"), "no pack at absent"),
+        (("pack", "absent", "x"), "absent"),
+        (("pack", "digits", "x", "--size", "big"), "N or HEIGHTxWIDTH"),
+        (("pack", "digits", "x", "--channels", "2"), "one of 1, 3"),
+        (("pack", "digits", "x", "--fit", "squash"), "one of crop, pad, stretch"),
+        (("train", "absent", "--recipe", "demo", "--run", "r"), "no pack at absent"),
+        (("mint", "absent", "x", "--per-class", "5"), "no run at absent"),
+        (("mint", "absent", "x", "--counts", "five"), "NAME=N"),
+        (("mint", "absent", "x", "--per-class", "five"), "--per-class"),
+        (("measure", "absent", "--against", "absent"), "no pack at absent"),
+        (("fly",), "fly"),
+        (("train",), "PACK"),
+        (("info", "absent", "--colour"), "--colour"),
+    ],
+)
+def test_mistakes_get_one_line(imagemint: Command, words: tuple[str, ...], line: str) -> None:
+    refused(imagemint(*words), line)
+    assert list(Path().iterdir()) == []
+
+
+def test_wrong_recipes_get_one_line(imagemint: Command, digits: Pack, tmp_path: Path) -> None:
+    train_digits = ("train", digits.path, "--run", "run", "--recipe")
+    refused(imagemint(*train_digits, "demo", "--set", "wdith=3"), "unknown key wdith")
+    refused(imagemint(*train_digits, "demo", "--set", "options.wdith=3"), "options.wdith")
+    refused(imagemint(*train_digits, "demo", "--set", "batch_size"), "--set key=value")
+    refused(imagemint(*train_digits, "none"), "no recipe 'none'")
+    (tmp_path / "mine.yaml").write_text("name: mine\nmodel: cdcgan\nlearning: 3\n")
+    refused(imagemint(*train_digits, "mine.yaml"), "mine.yaml")
+    photos(tmp_path / "big", {"a": 3, "b": 3}, (32, 32))
+    imagemint("pack", "big", "big.pack")
+    refused(imagemint("train", "big.pack", "--recipe", "cdcgan", "--run", "run"), "32x32", "8 to 28", "--size 28")
+    assert not Path("run").exists()
+
+
+def test_a_damaged_pack_gets_one_line(imagemint: Command) -> None:
+    imagemint("pack", "digits", "digits.pack")
+    file = Path("digits.pack/manifest.json")
+    file.write_bytes(file.read_bytes()[:200])
+    refused(imagemint("info", "digits.pack"), "manifest.json is damaged")
+    refused(imagemint("train", "digits.pack", "--recipe", "demo", "--run", "run"), "manifest.json is damaged")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs resource limits")
+def test_a_full_disk_gets_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    """A file size limit stands in for the disk: the system refuses to write on in the same way."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
+        "sys.argv = ['imagemint', 'pack', 'digits', 'x']; import imagemint.cli; imagemint.cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "the file size limit is reached" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are a POSIX matter")
+@pytest.mark.parametrize("command", ["train", "mint", "measure", "pack"])
+def test_ctrl_c_is_one_line_and_130(command: str, digits: Pack, tiny: Recipe, tmp_path: Path) -> None:
+    """A child process gets SIGINT in the middle of its work; what it leaves behind still opens."""
+    run = train(digits, tiny, tmp_path / "run", images=64)
+    words: dict[str, list[object]] = {
+        "train": ["train", digits.path, "--recipe", "demo", "--run", "new", "--images", 10**8],
+        "mint": ["mint", run.path, "minted.pack", "--per-class", 10**6],
+        "measure": ["measure", digits.path, "--against", digits.path],
+        "pack": ["pack", photos(tmp_path / "many", {"a": 2000}, (64, 64)), "many.pack", "--size", 512],
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "imagemint", *map(str, words[command])],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    signs = {"train": "new/log.jsonl", "mint": ".minted.pack.*/pixels.npy", "pack": ".many.pack.*/pixels.npy"}
+    deadline = time.monotonic() + 60
+    while command in signs and not list(tmp_path.glob(signs[command])) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if command == "measure":  # it writes nothing: wait until it has had time to load and begin
+        time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert sum(line.startswith("imagemint: ") for line in err.splitlines()) == 1, err
+    left = {path.name for path in tmp_path.iterdir()} - {"run", "many"}
+    assert left == ({"new"} if command == "train" else set())
+    if command == "train":
+        done = subprocess.run(
+            [sys.executable, "-m", "imagemint", "mint", "new", "minted.pack", "--per-class", "1"],
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0
