@@ -1,0 +1,252 @@
+"""`imagemint edit VERB PACK [PACK2] DEST`: parse, call the function of that name, say in one line what came out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from imagemint.data import edit
+from imagemint.data.pack import Pack, open_pack
+from imagemint.errors import PackError
+
+app = typer.Typer(
+    name="edit",
+    no_args_is_help=True,
+    help="A pack in, a pack out: slice, split, merge, resize, relabel, augment, ...",
+)
+
+Source = Annotated[Path, typer.Argument(metavar="PACK", help="The pack to start from; it is not changed.")]
+Dest = Annotated[Path, typer.Argument(metavar="DEST", help="The new pack; nothing may be there yet.")]
+Seed = Annotated[int, typer.Option(help="Of what is drawn at random.")]
+
+
+@app.command("slice")
+def slice_command(
+    pack: Source,
+    dest: Dest,
+    per_class: Annotated[int | None, typer.Option(help="So many images of each class.")] = None,
+    total: Annotated[int | None, typer.Option(help="So many images, in the proportions of the classes.")] = None,
+    fraction: Annotated[float | None, typer.Option(help="This part of the images, 0 to 1.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Take some of the images."""
+    _say(pack, edit.slice(pack, dest, per_class=per_class, total=total, fraction=fraction, seed=seed))
+
+
+@app.command()
+def split(
+    pack: Source,
+    dest: Annotated[Path, typer.Argument(metavar="DEST", help="A new folder for the packs train, test, ...")],
+    train: Annotated[float | None, typer.Option(help="Share of train [default: what the others leave].")] = None,
+    validation: Annotated[float, typer.Option(help="Share of validation.")] = 0.0,
+    test: Annotated[float, typer.Option(help="Share of test.")] = 0.2,
+    seed: Seed = 0,
+    near: Annotated[bool, typer.Option(help="Keep near duplicates together, not only exact ones.")] = True,
+) -> None:
+    """Split into train, validation and test packs, class by class, no picture on two sides."""
+    sides = edit.split(pack, dest, train=train, validation=validation, test=test, seed=seed, near=near)
+    kept = next(iter(sides.values())).manifest.history[-1].parameters["kept_together"]
+    text = ", ".join(f"{name} {len(side)}" for name, side in sides.items())
+    text += f"; kept together: {kept['images']} duplicates in {kept['groups']} groups"
+    if kept["cut"]:
+        text += f" (a chain of look-alikes was cut at {kept['largest']} images, so some may be on two sides)"
+    typer.echo(f"{dest}: {text}")
+
+
+@app.command()
+def merge(
+    pack: Source, pack2: Annotated[Path, typer.Argument(metavar="PACK2", help="The pack to add.")], dest: Dest
+) -> None:
+    """Join two packs, class by class (by name)."""
+    _say(None, edit.merge([pack, pack2], dest))
+
+
+@app.command()
+def resize(
+    pack: Source,
+    dest: Dest,
+    width: Annotated[int, typer.Option(help="Pixels.")],
+    height: Annotated[int | None, typer.Option(help="Pixels [default: the width].")] = None,
+    filter: Annotated[str, typer.Option(help=f"One of {', '.join(edit.FILTERS)}.")] = "lanczos",
+) -> None:
+    """Resize all images (stretched; crop first to keep proportions)."""
+    _say(pack, edit.resize(pack, dest, width, height, filter=filter))
+
+
+@app.command()
+def tile(
+    pack: Source,
+    dest: Dest,
+    height: Annotated[int, typer.Option(help="Pixels.")],
+    width: Annotated[int | None, typer.Option(help="Pixels [default: the height].")] = None,
+) -> None:
+    """Cut every image into tiles, row by row; remainders are dropped."""
+    _say(pack, edit.tile(pack, dest, height, width))
+
+
+@app.command()
+def crop(
+    pack: Source,
+    dest: Dest,
+    height: Annotated[int, typer.Option(help="Pixels.")],
+    width: Annotated[int | None, typer.Option(help="Pixels [default: the height].")] = None,
+    top: Annotated[int | None, typer.Option(help="First row [default: in the middle].")] = None,
+    left: Annotated[int | None, typer.Option(help="First column [default: in the middle].")] = None,
+) -> None:
+    """Cut the same box out of every image."""
+    _say(pack, edit.crop(pack, dest, height, width, top=top, left=left))
+
+
+@app.command()
+def invert(pack: Source, dest: Dest) -> None:
+    """Black becomes white: 255 - p."""
+    _say(pack, edit.invert(pack, dest))
+
+
+@app.command()
+def grayscale(pack: Source, dest: Dest) -> None:
+    """RGB to gray: 0.2989 r + 0.5870 g + 0.1140 b."""
+    _say(pack, edit.grayscale(pack, dest))
+
+
+@app.command()
+def rename(
+    pack: Source,
+    dest: Dest,
+    names: Annotated[list[str], typer.Option("--names", help="old=new,old=new,... (may be repeated).")],
+    join: Annotated[bool, typer.Option("--join", help="Classes with the same new name become one.")] = False,
+) -> None:
+    """Give classes other names."""
+    pairs = {}
+    for pair in _listed(names):
+        old, equals, new = pair.partition("=")
+        if not equals:
+            raise PackError(f"--names {pair}", "old=new", "write the old name, =, and the new name")
+        pairs[old] = new
+    _say(pack, edit.rename(pack, dest, pairs, join=join))
+
+
+@app.command()
+def drop(
+    pack: Source,
+    dest: Dest,
+    classes: Annotated[list[str], typer.Option("--classes", help="name,name,... (may be repeated).")],
+) -> None:
+    """Leave classes out, images and names."""
+    _say(pack, edit.drop(pack, dest, _listed(classes)))
+
+
+@app.command()
+def relabel(
+    pack: Source,
+    dest: Dest,
+    labels: Annotated[Path, typer.Option("--labels", help="CSV with the columns index,label (empty: no label).")],
+) -> None:
+    """Give images other labels, from a CSV."""
+    before, after = open_pack(pack), edit.relabel(pack, dest, labels)
+    new = [name for name in after.classes if name not in before.classes]
+    _say(pack, after, f"; new classes: {', '.join(new)}" if new else "")
+
+
+@app.command()
+def balance(
+    pack: Source,
+    dest: Dest,
+    over: Annotated[
+        bool, typer.Option("--over/--down", help="Up to the largest class, or down to the smallest.")
+    ] = False,
+    seed: Seed = 0,
+) -> None:
+    """Make all classes the same size."""
+    how: Literal["over", "down"] = "over" if over else "down"
+    _say(pack, edit.balance(pack, dest, how, seed=seed))
+
+
+@app.command()
+def unlabel(
+    pack: Source,
+    dest: Dest,
+    keep: Annotated[int, typer.Option(help="Labels to keep in each class.")],
+    seed: Seed = 0,
+) -> None:
+    """Take labels away, all but a few of each class."""
+    _say(pack, edit.unlabel(pack, dest, keep, seed=seed))
+
+
+@app.command()
+def augment(
+    pack: Source,
+    dest: Dest,
+    variants: Annotated[int, typer.Option("--variants", "-n", help="Changed copies of every image.")] = 1,
+    preset: Annotated[str, typer.Option(help=f"One of {', '.join(edit.PRESETS)}.")] = "gentle",
+    flip_horizontal: Annotated[float | None, typer.Option(help="Probability.")] = None,
+    flip_vertical: Annotated[float | None, typer.Option(help="Probability.")] = None,
+    rotation: Annotated[float | None, typer.Option(help="Degrees at most, either way.")] = None,
+    shear: Annotated[float | None, typer.Option(help="Degrees at most, either way.")] = None,
+    zoom: Annotated[tuple[float, float] | None, typer.Option(help="Part of the side that is shown, from to.")] = None,
+    brightness: Annotated[tuple[float, float] | None, typer.Option(help="Factor, from to.")] = None,
+    distortion: Annotated[float | None, typer.Option(help="Part of the side at most.")] = None,
+    keep: Annotated[bool, typer.Option(help="Keep the images themselves, too.")] = True,
+    seed: Seed = 0,
+) -> None:
+    """Add changed copies of every image: flipped, turned, sheared, zoomed, distorted, darker."""
+    if preset not in edit.PRESETS:
+        raise PackError(f"preset {preset!r}", ", ".join(edit.PRESETS), "choose one of them")
+    own: dict[str, Any] = {
+        "flip_horizontal": flip_horizontal,
+        "flip_vertical": flip_vertical,
+        "rotation": rotation,
+        "shear": shear,
+        "zoom": zoom,
+        "brightness": brightness,
+        "distortion": distortion,
+    }
+    ranges = replace(edit.PRESETS[preset], **{name: value for name, value in own.items() if value is not None})
+    _say(pack, edit.augment(pack, dest, variants, ranges=ranges, keep=keep, seed=seed))
+
+
+@app.command("filter")
+def filter_command(
+    pack: Source,
+    dest: Dest,
+    by: Annotated[
+        Path, typer.Option("--by", help="Indices (one a line, or JSON), or scores (CSV index,score, or JSON).")
+    ],
+    at_least: Annotated[float | None, typer.Option(help="Keep scores from here.")] = None,
+    at_most: Annotated[float | None, typer.Option(help="Keep scores up to here.")] = None,
+) -> None:
+    """Keep the images that a file names, by index or by score."""
+    _say(pack, edit.filter(pack, dest, by, at_least=at_least, at_most=at_most))
+
+
+@app.command()
+def dedup(
+    pack: Source,
+    dest: Dest,
+    near: Annotated[
+        bool, typer.Option("--near", help="Near duplicates, too: re-encoded, rescaled, brightened.")
+    ] = False,
+) -> None:
+    """Keep the first of equal images."""
+    _say(pack, edit.dedup(pack, dest, near=near))
+
+
+def _listed(values: list[str]) -> list[str]:
+    return [part for value in values for part in value.split(",")]
+
+
+def _say(before: Path | None, after: Pack, more: str = "") -> None:
+    (h, w), classes = after.size, len(after.classes)
+    text = f"{len(after)} images, {classes} class{'' if classes == 1 else 'es'}, {h}x{w}x{after.channels}"
+    if after.unlabelled():
+        text += f", {after.unlabelled()} unlabelled"
+    if before is not None:
+        was = open_pack(before)
+        if was.fingerprint == after.fingerprint:
+            more = "; nothing changed"
+        elif len(was) != len(after):
+            text += f" (from {len(was)})"
+    typer.echo(f"{after.path}: {text}{more}")

@@ -1,0 +1,41 @@
+"""Edits: a pack in, a pack out. A pack never changes; every edit writes another one, with one more step of history.
+
+    which images    slice, balance, filter, dedup        (select.py)
+    their pixels    resize, tile, crop, invert, grayscale (pixels.py), augment (../variants.py)
+    their labels    rename, drop, relabel, unlabel       (labels.py)
+    several packs   merge (merging.py), split            (../split.py)
+
+All of them take `(pack, dest, ...)` (merge: `(packs, dest)`), where a pack is an open one or its path, keep the order
+of the images, carry names, columns and mintings along, and raise PackError where what is asked cannot be done. An
+edit of nothing gives a pack with the same fingerprint. Class names stay when their last image goes, unless `drop`
+takes them.
+"""
+
+from imagemint.data.edit.labels import drop, relabel, rename, unlabel
+from imagemint.data.edit.merging import merge
+from imagemint.data.edit.pixels import FILTERS, crop, grayscale, invert, resize, tile
+from imagemint.data.edit.select import balance, dedup, filter, slice
+from imagemint.data.split import split
+from imagemint.data.variants import PRESETS, Ranges, augment
+
+__all__ = [
+    "FILTERS",
+    "PRESETS",
+    "Ranges",
+    "augment",
+    "balance",
+    "crop",
+    "dedup",
+    "drop",
+    "filter",
+    "grayscale",
+    "invert",
+    "merge",
+    "relabel",
+    "rename",
+    "resize",
+    "slice",
+    "split",
+    "tile",
+    "unlabel",
+]

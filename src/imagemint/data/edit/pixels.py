@@ -1,0 +1,129 @@
+"""Edits that change pixels: resize, tile, crop, invert, grayscale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from imagemint.data.pack import Pack, open_pack
+from imagemint.data.rewriting import rewrite
+from imagemint.errors import PackError
+from imagemint.images import to_pil
+
+FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "hamming": Image.Resampling.HAMMING,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+_LARGEST_SIDE = 16_384
+
+
+def resize(
+    pack: Pack | Path | str, dest: Path | str, width: int, height: int | None = None, *, filter: str = "lanczos"
+) -> Pack:
+    """All images to `width` x `height` (default: a square), stretched, with one of Pillow's `FILTERS`.
+
+    Crop first where the proportions should stay.
+    """
+    pack, height = open_pack(pack), width if height is None else height
+    if not (1 <= width <= _LARGEST_SIDE and 1 <= height <= _LARGEST_SIDE):
+        raise PackError(f"size {width} x {height}", f"1 to {_LARGEST_SIDE} pixels a side", "choose another size")
+    if filter not in FILTERS:
+        raise PackError(f"filter {filter!r}", ", ".join(FILTERS), "choose one of them")
+    size, method = (width, height), FILTERS[filter]
+
+    def change(pixels: np.ndarray, _: np.ndarray) -> np.ndarray:
+        small = np.empty((*pixels.shape[:2], height, width), np.uint8)
+        for image, target in zip(pixels, small, strict=True):
+            target[:] = np.asarray(to_pil(image).resize(size, method)).reshape(height, width, -1).transpose(2, 0, 1)
+        return small
+
+    growth = height * width / (pack.size[0] * pack.size[1])
+    parameters = {"width": width, "height": height, "filter": filter}
+    return rewrite(pack, dest, "resize", parameters, change=change, growth=growth)
+
+
+def tile(pack: Pack | Path | str, dest: Path | str, height: int, width: int | None = None) -> Pack:
+    """Every image cut into tiles of `height` x `width` (default: square), row by row; remainders are dropped.
+
+    Tiles inherit the label and columns of their image and stand together, in order.
+    """
+    pack, width = open_pack(pack), height if width is None else width
+    _check_inside(pack, height, width, "tile")
+    down, across = pack.size[0] // height, pack.size[1] // width
+
+    def change(pixels: np.ndarray, _: np.ndarray) -> np.ndarray:
+        n, c = pixels.shape[:2]
+        whole = pixels[:, :, : down * height, : across * width]
+        tiles = whole.reshape(n, c, down, height, across, width).transpose(0, 2, 4, 1, 3, 5)
+        return tiles.reshape(n * down * across, c, height, width)
+
+    return rewrite(pack, dest, "tile", {"height": height, "width": width}, change=change)
+
+
+def crop(
+    pack: Pack | Path | str,
+    dest: Path | str,
+    height: int,
+    width: int | None = None,
+    *,
+    top: int | None = None,
+    left: int | None = None,
+) -> Pack:
+    """A box of `height` x `width` (default: square) of every image: at `top`, `left`, or else in the middle."""
+    pack, width = open_pack(pack), height if width is None else width
+    _check_inside(pack, height, width, "box")
+    h, w = pack.size
+    top = (h - height) // 2 if top is None else top
+    left = (w - width) // 2 if left is None else left
+    if not (0 <= top <= h - height and 0 <= left <= w - width):
+        raise PackError(
+            f"a box of {height} x {width} at top {top}, left {left} reaches out of images of {h} x {w}",
+            f"top 0 to {h - height}, left 0 to {w - width}",
+            "move or shrink the box",
+        )
+
+    def change(pixels: np.ndarray, _: np.ndarray) -> np.ndarray:
+        return pixels[:, :, top : top + height, left : left + width]
+
+    parameters = {"height": height, "width": width, "top": top, "left": left}
+    return rewrite(pack, dest, "crop", parameters, change=change)
+
+
+def invert(pack: Pack | Path | str, dest: Path | str) -> Pack:
+    """255 - p: white on black becomes black on white."""
+
+    def change(pixels: np.ndarray, _: np.ndarray) -> np.ndarray:
+        return 255 - pixels
+
+    return rewrite(open_pack(pack), dest, "invert", {}, change=change)
+
+
+def grayscale(pack: Pack | Path | str, dest: Path | str) -> Pack:
+    """RGB to one channel: 0.2989 r + 0.5870 g + 0.1140 b, to the nearest level. A gray pack stays as it is."""
+    pack = open_pack(pack)
+
+    def change(pixels: np.ndarray, _: np.ndarray) -> np.ndarray:
+        if pixels.shape[1] == 1:
+            return pixels
+        total = np.full(pixels[:, 0].shape, 5_000, np.uint32)  # one half; whole numbers round alike on every machine
+        for channel, weight in enumerate((2_989, 5_870, 1_140)):
+            total += pixels[:, channel] * np.uint32(weight)
+        return (total // 10_000).astype(np.uint8)[:, None]
+
+    return rewrite(pack, dest, "grayscale", {}, change=change, growth=4)
+
+
+def _check_inside(pack: Pack, height: int, width: int, what: str) -> None:
+    h, w = pack.size
+    if not (1 <= height <= h and 1 <= width <= w):
+        raise PackError(
+            f"a {what} of {height} x {width} and images of {h} x {w} (height x width)",
+            f"at most {h} x {w} and at least 1 x 1",
+            f"choose a smaller {what}" if height > h or width > w else f"choose a larger {what}",
+        )

@@ -1,0 +1,106 @@
+"""Laws of the changed copies that `augment` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imagemint.data import edit
+from imagemint.data.pack import Pack
+from imagemint.data.variants import PRESETS, Draw, Ranges, augment, vary
+from imagemint.errors import PackError
+from tests.data.edit_packs import make, noise, photos
+
+
+@pytest.fixture
+def pack(tmp_path: Path) -> Pack:
+    return make(tmp_path / "pack", photos(6, 20, 3), [0, 1, 2, -1, 1, 0], columns={"where": range(6)})
+
+
+def test_variants_follow_their_image_and_inherit_from_it(pack: Pack, tmp_path: Path) -> None:
+    after = augment(pack, tmp_path / "after", 3, ranges="strong")
+    assert len(after) == 24
+    np.testing.assert_array_equal(after.labels, np.repeat(pack.labels, 4))
+    np.testing.assert_array_equal(after.columns["where"], np.repeat(np.arange(6), 4))
+    np.testing.assert_array_equal(after.columns["variant"], np.tile([0, 1, 2, 3], 6))
+    np.testing.assert_array_equal(after.pixels[::4], pack.pixels)
+    assert after.manifest.origin == "augmented"
+    assert after.manifest.history[-1].parents == [pack.fingerprint]
+    alone = augment(pack, tmp_path / "alone", 3, ranges="strong", keep=False)
+    np.testing.assert_array_equal(alone.pixels, after.pixels[np.asarray(after.columns["variant"]) > 0])
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_variant_depends_on_seed_image_and_number_alone(
+    pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preset: str
+) -> None:
+    whole = augment(pack, tmp_path / "whole", 3, ranges=preset, seed=4)
+
+    def one_by_one(self: Pack, order: np.ndarray, block_bytes: int = 0) -> Iterator[np.ndarray]:
+        yield from order.reshape(-1, 1)
+
+    monkeypatch.setattr(Pack, "blocks", one_by_one)
+    assert augment(pack, tmp_path / "single", 3, ranges=preset, seed=4).fingerprint == whole.fingerprint
+    fewer = augment(pack, tmp_path / "fewer", 2, ranges=preset, seed=4)
+    np.testing.assert_array_equal(fewer.pixels, whole.pixels[np.asarray(whole.columns["variant"]) < 3])
+    assert augment(pack, tmp_path / "other", 3, ranges=preset, seed=5).fingerprint != whole.fingerprint
+
+
+def test_ranges_of_nothing_change_nothing(pack: Pack, tmp_path: Path) -> None:
+    same = augment(pack, tmp_path / "same", 1, ranges=Ranges(), keep=False)
+    assert same.fingerprint == pack.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("ranges", "expected"),
+    [
+        (Ranges(flip_horizontal=1), lambda p: p[..., ::-1]),
+        (Ranges(flip_vertical=1), lambda p: p[..., ::-1, :]),
+    ],
+)
+def test_certain_changes_are_what_they_say(pack: Pack, tmp_path: Path, ranges: Ranges, expected: Any) -> None:
+    changed = augment(pack, tmp_path / "changed", 1, ranges=ranges, keep=False)
+    np.testing.assert_array_equal(changed.pixels, expected(np.asarray(pack.pixels)))
+
+
+def test_brightness_is_a_factor_clipped_at_white(pack: Pack, tmp_path: Path) -> None:
+    for factor in (0.25, 1.5):
+        ranges = Ranges(brightness=(factor, factor))
+        changed = augment(pack, tmp_path / str(factor), 1, ranges=ranges, keep=False)
+        exact = np.minimum(np.asarray(pack.pixels) * factor, 255)
+        assert np.abs(np.asarray(changed.pixels) - exact).max() <= 0.501
+
+
+def test_a_quarter_turn_and_a_zoom_agree_with_numpy() -> None:
+    pixels, still = photos(2, 9), np.zeros((2, 4, 4))
+    turned = vary(pixels, [Draw(np.array([[0.0, 1.0], [-1.0, 0.0]]), still, 1.0)] * 2)
+    assert any((turned == np.rot90(pixels, times, (2, 3))).all() for times in (1, 3))
+    enlarged = vary(pixels, [Draw(np.eye(2) * 0.5, still, 1.0)] * 2)
+    np.testing.assert_array_equal(enlarged[:, :, ::2, ::2], pixels[:, :, 2:7, 2:7])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (2, 5)])
+def test_the_smallest_images_go_through(tmp_path: Path, shape: tuple[int, int]) -> None:
+    small = make(tmp_path / "small", noise(3, 1, *shape), [0, 1, 2])
+    assert len(augment(small, tmp_path / "after", 2)) == 9
+
+
+def test_what_cannot_be_is_refused(pack: Pack, tmp_path: Path) -> None:
+    with pytest.raises(PackError, match="preset 'wild'; wanted strong, gentle, unflipped"):
+        augment(pack, tmp_path / "x", ranges="wild")
+    with pytest.raises(PackError, match="0 variants"):
+        augment(pack, tmp_path / "x", 0)
+    with pytest.raises(PackError, match=r"zoom \(1.0, 0.5\)"):
+        Ranges(zoom=(1.0, 0.5))
+    with pytest.raises(PackError, match="rotation 200"):
+        Ranges(rotation=200)
+    assert not (tmp_path / "x").exists()
+
+
+def test_augmenting_minted_images_is_a_mixture(tmp_path: Path) -> None:
+    minted = make(tmp_path / "minted", noise(2), [0, 1], origin="minted")
+    assert edit.augment(minted, tmp_path / "after").manifest.origin == "mixed"
