@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,8 @@ from imagemint.data.pack import Pack, Step, writing
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
+hypothesis.settings.register_profile("imagemint", deadline=None)  # no test asserts a time
+hypothesis.settings.load_profile("imagemint")
 torch.set_num_threads(1)  # the tests' networks are too small for two, and one does not wait for the other
 
 

@@ -8,9 +8,13 @@ from imagemint import files
 
 
 def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), files.whole_folder(tmp_path / "a") as folder:
-        (folder / "x").write_text("1")
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with files.whole_folder(tmp_path / "a") as folder:
+            (folder / "x").write_text("1")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert list(tmp_path.iterdir()) == []
     with files.whole_folder(tmp_path / "a") as folder:
         (folder / "x").write_text("1")

@@ -141,13 +141,10 @@ def mint(
     per_class: Annotated[int | None, typer.Option("--per-class", metavar="N", help="So many of every class.")] = None,
     counts: Annotated[str | None, typer.Option(metavar="NAME=N,...", help="So many of these classes.")] = None,
     seed: SeedOption = 0,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", help="Images at a time; changes nothing else.")
-    ] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", help="Images at a time; changes nothing else.")] = 256,
 ) -> None:
     """Mint labelled images from a run."""
-    more = {} if batch_size is None else {"batch_size": batch_size}
-    made = imagemint.mint(run, dest, per_class=per_class, counts=_counts(counts), seed=seed, **more)
+    made = imagemint.mint(run, dest, per_class=per_class, counts=_counts(counts), seed=seed, batch_size=batch_size)
     print(_one_line(made))
 
 
@@ -256,9 +253,9 @@ def main() -> None:
         _fail(str(error))
     except _USAGE as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # `imagemint edit`: the message is the help
-            print(error.format_message())  # type: ignore[attr-defined]
+            print(error.format_message())
             sys.exit(2)
-        _fail(f"{error.format_message()}; see imagemint --help")  # type: ignore[attr-defined]
+        _fail(f"{error.format_message()}; see imagemint --help")
     except (typer.Abort, KeyboardInterrupt):
         print("imagemint: stopped by Ctrl-C; nothing is half-written; the same command starts again", file=sys.stderr)
         sys.exit(130)
@@ -272,7 +269,7 @@ def main() -> None:
 
 
 # What typer raises for wrong words on the command line; its home moved between typer's versions.
-_USAGE = typer.BadParameter.__mro__[2]
+_USAGE: Any = typer.BadParameter.__mro__[2]
 
 
 def _fail(line: str) -> None:

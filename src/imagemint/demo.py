@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from imagemint import files
-from imagemint.data.pack import Pack, open_pack
+from imagemint.data.pack import open_pack
 from imagemint.data.packing import pack
 from imagemint.data.split import split
 from imagemint.metrics.measures import measure
@@ -19,7 +18,7 @@ STUDY_IMAGES = 24_000  # images seen by each of the study's small GANs; enough a
 
 
 def demo(out: Path | str) -> Study:
-    """Pack, split, train, mint, measure, study, report into the folder `out`; what is there already is not done again."""
+    """Pack, split, train, mint, measure, study and report into the folder `out`; what is there is not done again."""
     out = Path(out)
     say("1/6 pack the 1,797 digits and keep a fifth aside as the test pack")
     digits = out / "digits.pack"

@@ -32,7 +32,7 @@ def to_pixels(images: torch.Tensor) -> torch.Tensor:
 
 
 def grid(pixels: np.ndarray, columns: int, *, gap: int = 2, background: int = 255) -> np.ndarray:
-    """Tile `[n, c, h, w]` uint8 row by row into one picture `[c, H, W]`, `gap` pixels apart; missing tiles are blank."""
+    """Tile `[n, c, h, w]` uint8 row by row into one picture `[c, H, W]`, `gap` pixels apart; missing tiles blank."""
     n, c, h, w = pixels.shape
     rows = -(-n // columns)
     canvas = np.full((c, rows * (h + gap) - gap, columns * (w + gap) - gap), background, np.uint8)

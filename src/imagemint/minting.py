@@ -29,7 +29,7 @@ def mint(
     batch_size: int = BATCH_SIZE,
     device: str | None = None,
 ) -> Pack:
-    """Mint labelled images from the newest checkpoint of a run: exactly `per_class` of every class, or `counts` by name.
+    """Mint labelled images from the newest checkpoint of a run: `per_class` of every class, or `counts` by name.
 
     Images come class by class in label order. The k-th image of a class is the same whatever else is minted and
     whatever the batch size (up to rounding of floating-point sums), and bit-equal when repeated. Weights are used in

@@ -127,7 +127,7 @@ def checkpoint_state(checkpoint: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         remedy = f"remove {checkpoint}: the one before it is used then"
         raise RunError(f"{checkpoint / 'state.json'} is damaged", "a whole state.json", remedy) from None
-    return state  # type: ignore[no-any-return]
+    return state
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -50,9 +50,14 @@ def test_blocks_cover_the_pack_once_in_order(some: Pack) -> None:
 
 def test_nothing_opens_and_nothing_is_left_when_writing_is_interrupted(tmp_path: Path) -> None:
     dest = tmp_path / "half.pack"
-    with pytest.raises(KeyboardInterrupt), writing(dest, classes=["a"], origin="real", history=[]) as writer:
-        writer.add(np.zeros((2, 1, 2, 2), np.uint8), np.zeros(2, np.int64))
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with writing(dest, classes=["a"], origin="real", history=[]) as writer:
+            writer.add(np.zeros((2, 1, 2, 2), np.uint8), np.zeros(2, np.int64))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(PackError, match="no pack at"):
         open_pack(dest)

@@ -14,7 +14,9 @@ from imagemint.config import Recipe, load_recipe
 from imagemint.data.pack import Pack
 from imagemint.runs import open_run
 from imagemint.seeds import rng
+from imagemint.training import loop
 from imagemint.training.loop import train
+from imagemint.training.step import generator_step
 
 
 def contents(run: Path) -> dict[str, bytes]:
@@ -62,14 +64,12 @@ def test_killed_and_resumed_is_never_stopped(name: str, digits: Pack, tiny: Reci
 def test_ctrl_c_saves_the_iteration_it_interrupts(
     digits: Pack, tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from imagemint.training import loop
-
-    real_step, calls = loop.generator_step, iter(range(100))
+    calls = iter(range(100))
 
     def interrupted(*args: object) -> object:
         if next(calls) == 13:
             os.kill(os.getpid(), signal.SIGINT)
-        return real_step(*args)  # type: ignore[arg-type]
+        return generator_step(*args)  # type: ignore[arg-type]
 
     straight = train(digits, tiny, tmp_path / "straight")
     monkeypatch.setattr(loop, "generator_step", interrupted)

@@ -196,7 +196,7 @@ def _map(path: Path, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) ->
             f"{file} holds {array.dtype} {list(array.shape)}",
             f"{dtype} {list(shape)} as its manifest says",
         )
-    return array  # type: ignore[no-any-return]
+    return array
 
 
 def _damaged(path: Path, found: str, wanted: str) -> NoReturn:

@@ -42,7 +42,7 @@ class Generator(nn.Module):
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """Shapes and ranges as above. The last layer is a sigmoid over [0, 1], the document's range."""
         x = F.relu(self.norm1(self.dense1(z, labels)))
-        x = F.relu(self.norm2(self.dense2(x, labels))).unflatten(1, self.start)
+        x = F.relu(self.norm2(self.dense2(x, labels))).view(-1, *self.start)
         x = F.relu(self.norm3(self.conv3(x, labels)))
         return 2 * self.conv4(x, labels).float().sigmoid() - 1
 

@@ -13,7 +13,10 @@ from torch.nn import functional as F
 
 
 class LabelledLinear(nn.Module):
-    """Dense layer over [x, one-hot label]: `[n, in]`, int64 `[n]` -> `[n, out]`; (in + classes + 1) x out parameters."""
+    """Dense layer over [x, one-hot label]: `[n, in]`, int64 `[n]` -> `[n, out]`.
+
+    Parameters: (in + classes + 1) x out.
+    """
 
     def __init__(self, in_features: int, classes: int, out_features: int) -> None:
         super().__init__()
@@ -50,7 +53,8 @@ class LabelledConv(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         """Shapes as above; labels int64 `[n]`."""
-        planes = torch.eye(self.classes, device=x.device, dtype=self.weight.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        one_hots = torch.eye(self.classes, device=x.device, dtype=self.weight.dtype)
+        planes = one_hots[:, :, None, None].expand(-1, -1, *x.shape[2:])
         maps = self._convolve(planes, self.label_weight, self.bias)  # [classes, out, h', w']
         one_hot = F.one_hot(labels, self.classes).to(maps.dtype)
         label_part = (one_hot @ maps.flatten(1)).view(-1, *maps.shape[1:])  # [n, out, h', w']

@@ -7,6 +7,8 @@ as an inner product with D's features (Miyato & Koyama 2018, eq. 3).
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -39,7 +41,7 @@ class Generator(nn.Module):
         self.embed = nn.Embedding(classes, options.embedding)
         self.dense = nn.Linear(z_size + options.embedding, self.start[0] * self.start[1] * self.start[2])
         self.norm = nn.BatchNorm2d(widths[0])
-        self.blocks = nn.ModuleList(_Up(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.blocks = nn.ModuleList(_Up(a, b) for a, b in pairwise(widths))
         self.last = nn.Conv2d(widths[-1], shape.channels, 3, padding=1)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
@@ -71,9 +73,7 @@ class Discriminator(nn.Module):
         widths = _widths(options, shape)
         scale = 2 ** (len(widths) - 1)
         self.first = nn.Conv2d(shape.channels, widths[0], 3, padding=1)
-        self.downs = nn.ModuleList(
-            nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.downs = nn.ModuleList(nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths))
         features = 8 * options.width
         self.dense = nn.Linear(widths[-1] * (shape.height // scale) * (shape.width // scale), features)
         self.score = nn.Linear(features, 1)

@@ -56,8 +56,8 @@ def average_step(gan: Gan) -> None:
     half_life = min(gan.recipe.ema_images, 0.05 * gan.images_seen)
     images = gan.recipe.batch_size * gan.recipe.d_steps
     share = 1 - 0.5 ** (images / max(half_life, 1e-8))
-    ema, live = list(gan.ema.parameters()), list(gan.generator.parameters())
-    torch._foreach_lerp_(ema, live, share)
+    averages: list[Tensor] = list(gan.ema.parameters())
+    torch._foreach_lerp_(averages, list[Tensor](gan.generator.parameters()), share)
     for average, buffer in zip(gan.ema.buffers(), gan.generator.buffers(), strict=True):
         average.copy_(buffer)
 
