@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from imagemint import files
-from imagemint.data.pack import open_pack
+import numpy as np
+
+from imagemint import files, images
+from imagemint.data.pack import Pack, open_pack
 from imagemint.data.packing import pack
 from imagemint.data.split import split
 from imagemint.metrics.measures import measure
@@ -37,6 +39,10 @@ def demo(out: Path | str) -> Study:
     if not minted.exists():
         mint(run, minted, counts=training.counts())
 
+    beside = out / "real-beside-minted.png"
+    images.save_png(real_beside_minted(training, open_pack(minted)), beside)
+    say(f"    {beside}")
+
     say("4/6 measure them against the real ones")
     measures = measure(minted, training)
     files.write_json(out / "measures.json", measures.model_dump(mode="json"))
@@ -46,3 +52,16 @@ def demo(out: Path | str) -> Study:
     done = study(training, test, "demo", out / "study", budgets=["10", "40"], repeats=3, images=STUDY_IMAGES)
     say("6/6 the report")
     return done
+
+
+def real_beside_minted(real: Pack, minted: Pack, columns: int = 10, height: int = 40) -> np.ndarray:
+    """One picture uint8 `[c, H, W]`: the first images of each class, real left, minted right, one class a row."""
+    scale = max(1, height // real.size[0])
+    halves = []
+    for side in (real, minted):
+        labels = np.asarray(side.labels)
+        first = np.concatenate([np.flatnonzero(labels == k)[:columns] for k in range(len(side.classes))])
+        tiles = side.pixels[first].repeat(scale, axis=2).repeat(scale, axis=3)
+        halves.append(images.grid(tiles, columns))
+    gap = np.full((real.channels, halves[0].shape[1], height // 2), 255, np.uint8)
+    return np.concatenate([halves[0], gap, halves[1]], axis=2)
