@@ -171,6 +171,7 @@ def study(
     epochs: EpochsOption = None,
     images: ImagesOption = None,
     classifier_epochs: Annotated[int, typer.Option(min=1, help="Passes over the real images, at least.")] = 20,
+    classifier_images: Annotated[int, typer.Option(min=1, help="Images that a classifier sees, at least.")] = 40_000,
     minted: Annotated[
         int | None, typer.Option("--minted-per-class", metavar="N", help="Default: as many as real.")
     ] = None,
@@ -188,6 +189,7 @@ def study(
         epochs=epochs,
         images=images,
         classifier_epochs=classifier_epochs,
+        classifier_images=classifier_images,
         minted_per_class=minted,
         seed=seed,
     )

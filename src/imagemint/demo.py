@@ -13,6 +13,7 @@ from imagemint.data.split import split
 from imagemint.metrics.measures import measure
 from imagemint.minting import mint
 from imagemint.progress import say
+from imagemint.studies.report import report
 from imagemint.studies.run import Study, study
 from imagemint.training.loop import train
 
@@ -51,6 +52,7 @@ def demo(out: Path | str) -> Study:
     say("5/6 study: does a classifier get better with them?")
     done = study(training, test, "demo", out / "study", budgets=["10", "40"], repeats=3, images=STUDY_IMAGES)
     say("6/6 the report")
+    report(done, measures=measures)
     return done
 
 

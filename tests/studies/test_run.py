@@ -1,0 +1,259 @@
+"""Studies: what is drawn, what reaches the generator, what is computed again, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imagemint.classifiers import train_classifier
+from imagemint.data.pack import Pack, open_pack
+from imagemint.errors import StudyError
+from imagemint.studies import run as module
+from imagemint.studies.arms import ARMS, Arm
+from imagemint.studies.report import report
+from imagemint.studies.results import Study, open_study
+from imagemint.studies.run import study
+from tests.digits import NAMES, digits, write
+
+
+class FakeGan:
+    """In place of `train` and `mint`: remembers what it was given, and mints copies of its images, lightly spoilt."""
+
+    def __init__(self) -> None:
+        self.trained_on: list[Pack] = []
+        self.calls: list[dict[str, Any]] = []
+
+    def train(self, pack: Pack, recipe: Any, run: Path, **options: Any) -> SimpleNamespace:
+        self.trained_on.append(pack)
+        self.calls.append(options)
+        return SimpleNamespace(path=run, pack=pack)
+
+    def mint(self, run: SimpleNamespace, dest: Path, *, counts: Mapping[str, int], seed: int) -> Pack:
+        rng = np.random.default_rng(seed)
+        labels = np.repeat(np.arange(len(counts)), list(counts.values()))
+        rows = [rng.choice(np.flatnonzero(np.asarray(run.pack.labels) == label)) for label in labels]
+        pixels = (run.pack.pixels[rows].astype(np.int64) + rng.integers(-20, 21, (len(rows), 1, 8, 8))).clip(0, 255)
+        return write(dest, pixels.astype(np.uint8), labels, run.pack.classes, "minted")
+
+
+@pytest.fixture
+def gan(monkeypatch: pytest.MonkeyPatch) -> FakeGan:
+    fake = FakeGan()
+    monkeypatch.setattr(module, "train", fake.train)
+    monkeypatch.setattr(module, "mint", fake.mint)
+    return fake
+
+
+@pytest.fixture
+def packs(tmp_path: Path) -> tuple[Pack, Pack]:
+    pixels, labels = digits(500)
+    ask = np.arange(500) % 4 == 0
+    return write(tmp_path / "real", pixels[~ask], labels[~ask]), write(tmp_path / "test", pixels[ask], labels[ask])
+
+
+QUICK: dict[str, Any] = {"classifier_epochs": 1, "classifier_images": 640}
+
+
+def quick(packs: tuple[Pack, Pack], out: Path, **options: Any) -> Study:
+    return study(*packs, "demo", out, **{"budgets": [5, 20], "repeats": 2, "images": 64, **QUICK, **options})
+
+
+def hashes(pack: Pack) -> set[bytes]:
+    return {image.tobytes() for image in pack.pixels}
+
+
+def test_a_study_has_a_row_for_everything_and_a_verdict(
+    gan: FakeGan, packs: tuple[Pack, Pack], tmp_path: Path
+) -> None:
+    found = quick(packs, tmp_path / "out")
+    assert len(found.rows) == 2 * 2 * len(ARMS) == len({(r["budget"], r["repeat"], r["arm"]) for r in found.rows})
+    for row in found.rows:
+        arm = ARMS[row["arm"]]
+        size = 10 * int(row["budget"])
+        assert (row["n_real"], row["n_minted"]) == (size * arm.real, size * arm.minted)
+        assert row["images_seen"] == 640 * (row["arm"] != "floor")
+        predictions = found.predictions(row["budget"], row["repeat"], row["arm"])
+        assert np.mean(predictions == found.test_labels) == pytest.approx(row["accuracy"])
+        json.dumps(row)
+    by_arm = {(r["budget"], r["arm"]): r["accuracy"] for r in found.rows}
+    assert by_arm["5", "floor"] < 0.15 and by_arm["20", "real"] > by_arm["20", "floor"]
+    assert list(found.verdicts) == ["5", "20"]
+    assert next((d.arm, d.baseline) for d in found.verdicts["5"]) == ("mix+classic", "classic")
+    assert "mix+classic against classic" in found.summary() and found.report.is_file()
+    assert [call["images"] for call in gan.calls] == [64] * 4 and all(call["resume"] for call in gan.calls)
+    assert len({call["seed"] for call in gan.calls}) == 4
+
+
+def test_test_images_never_reach_a_generator(gan: FakeGan, packs: tuple[Pack, Pack], tmp_path: Path) -> None:
+    real, test = packs
+    leaky = write(
+        tmp_path / "leaky",
+        np.concatenate([real.pixels, test.pixels[:3]]),
+        np.concatenate([real.labels, test.labels[:3]]),
+    )
+    found = quick((leaky, test), tmp_path / "out", budgets=["all"], repeats=1, arms=["real", "mix"])
+    assert len(gan.trained_on) == 1 and len(gan.trained_on[0]) == len(leaky) - 3
+    assert not hashes(gan.trained_on[0]) & hashes(test)
+    assert not hashes(open_pack(tmp_path / "out" / "minted" / "all-0")) & hashes(test)
+    assert found.facts["about"]["leaked"] == 3
+    assert "3 exact copies" in found.report.read_text()
+
+
+def test_many_copies_of_test_images_are_no_accident(packs: tuple[Pack, Pack], tmp_path: Path) -> None:
+    real, test = packs
+    with pytest.raises(StudyError, match="exact copies of test images"):
+        quick((real, real), tmp_path / "a")
+    pixels, labels = np.concatenate([real.pixels, test.pixels[:20]]), np.concatenate([real.labels, test.labels[:20]])
+    with pytest.raises(StudyError, match="20 of 395 training images"):
+        quick((write(tmp_path / "leaky", pixels, labels), test), tmp_path / "b")
+    assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
+
+
+def test_equal_arms_give_exactly_the_same_answers(
+    gan: FakeGan, packs: tuple[Pack, Pack], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ARMS, "twin", Arm(True, False, False, "the same as real"))
+    found = quick(packs, tmp_path / "out", budgets=[5], arms=["real", "twin", "classic"])
+    same = found.difference("5", "twin", "real")
+    assert same is not None and (same.interval.mean, same.interval.high) == (0, 0)
+    for repeat in (0, 1):
+        assert np.array_equal(found.predictions("5", repeat, "twin"), found.predictions("5", repeat, "real"))
+        assert not np.array_equal(found.predictions("5", repeat, "classic"), found.predictions("5", repeat, "real"))
+    assert not gan.calls  # no arm needs it
+
+
+def test_subsets_are_balanced_nested_and_differ_by_repeat(
+    gan: FakeGan, packs: tuple[Pack, Pack], tmp_path: Path
+) -> None:
+    quick(packs, tmp_path / "out", budgets=[5, 20, "all"], arms=["floor"])
+    subsets = {path.name: open_pack(path) for path in (tmp_path / "out" / "subsets").iterdir()}
+    assert set(subsets["5-0"].counts().values()) == {5} and set(subsets["20-1"].counts().values()) == {20}
+    assert hashes(subsets["5-0"]) < hashes(subsets["20-0"]) < hashes(subsets["all-0"]) == hashes(packs[0])
+    assert hashes(subsets["5-0"]) != hashes(subsets["5-1"])
+    assert subsets["5-0"].manifest.history[-1].parents == [packs[0].fingerprint]
+
+
+def test_what_is_there_is_not_computed_again(
+    gan: FakeGan, packs: tuple[Pack, Pack], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    whole = quick(packs, tmp_path / "whole", arms=["real", "mix"])
+    quick(packs, out, budgets=[5], repeats=1, arms=["real"])
+    lines = (out / "rows.jsonl").read_text()
+    (out / "rows.jsonl").write_text(lines + '{"budget": "5", "repeat": 0, "arm": "mi')  # killed while writing
+
+    trained: list[int] = []
+    classifier = train_classifier
+
+    def counted(*data: Any, **options: Any) -> Any:
+        trained.append(options["seed"])
+        return classifier(*data, **options)
+
+    monkeypatch.setattr(module, "train_classifier", counted)
+    extended = quick(packs, out, arms=["real", "mix"])
+    assert len(trained) == 7  # 2 budgets x 2 repeats x 2 arms, less the one that was there
+    assert (out / "rows.jsonl").read_text().startswith(lines)
+
+    def settled(found: Study) -> dict[Any, float]:
+        return {(r["budget"], r["repeat"], r["arm"]): r["accuracy"] for r in found.rows}
+
+    assert settled(extended) == settled(whole)
+    assert extended.budgets == ["5", "20"] and extended.arms == ["real", "mix"]
+    quick(packs, out, arms=["real", "mix"])
+    assert len(trained) == 7
+
+
+def test_another_study_in_the_same_folder_is_refused(packs: tuple[Pack, Pack], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    quick(packs, out, arms=["floor"])
+    with pytest.raises(StudyError, match="seed = 0, not 1"):
+        quick(packs, out, arms=["floor"], seed=1)
+    with pytest.raises(StudyError, match="images = 64, not 128"):
+        quick(packs, out, arms=["floor"], images=128)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("mine")
+    with pytest.raises(StudyError, match="already there"):
+        quick(packs, tmp_path / "other", arms=["floor"])
+    (out / "study.json").write_text("{")
+    with pytest.raises(StudyError, match="damaged"):
+        open_study(out)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"budgets": [5, 39]}, "digit"),
+        ({"budgets": ["ten"]}, "'ten'"),
+        ({"budgets": [0]}, "'0'"),
+        ({"budgets": []}, "no budget"),
+        ({"arms": ["real", "magic"]}, "'magic'"),
+        ({"repeats": 0}, "0 repeats"),
+        ({"classifier_epochs": 0}, "0 classifier epochs"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_written(
+    packs: tuple[Pack, Pack], tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(StudyError, match=message):
+        quick(packs, tmp_path / "out", **{"arms": ["floor"], **options})
+    assert not (tmp_path / "out").exists()
+
+
+def test_test_classes_are_matched_by_name(packs: tuple[Pack, Pack], tmp_path: Path) -> None:
+    real, test = packs
+    turned = write(tmp_path / "turned", np.asarray(test.pixels), 9 - np.asarray(test.labels), NAMES[::-1])
+    plain, other = (quick((real, each), tmp_path / each.path.stem / "out", arms=["real"]) for each in (test, turned))
+    assert np.array_equal(plain.test_labels, other.test_labels)
+    assert [r["accuracy"] for r in plain.rows] == [r["accuracy"] for r in other.rows]
+    strange = write(tmp_path / "strange", np.asarray(test.pixels), np.asarray(test.labels), ["?", *NAMES[1:]])
+    with pytest.raises(StudyError, match="in one pack only"):
+        quick((real, strange), tmp_path / "no")
+
+
+def test_unlabelled_images_are_neither_learned_nor_asked(
+    gan: FakeGan, packs: tuple[Pack, Pack], tmp_path: Path
+) -> None:
+    real, test = packs
+    half = [np.where(np.arange(len(pack)) % 2, -1, pack.labels) for pack in packs]
+    less = (
+        write(tmp_path / "r", np.asarray(real.pixels), half[0]),
+        write(tmp_path / "t", np.asarray(test.pixels), half[1]),
+    )
+    found = quick(less, tmp_path / "out", budgets=["all"], arms=["real"], repeats=1)
+    assert found.rows[0]["n_real"] == (half[0] >= 0).sum() and found.rows[0]["n_test"] == (half[1] >= 0).sum()
+
+
+def test_report_is_one_file_without_outside_references(
+    gan: FakeGan, packs: tuple[Pack, Pack], tmp_path: Path
+) -> None:
+    hostile = [f"<script>{k}</script> & $x^{{{k}$" for k in range(10)]
+    named = [
+        write(tmp_path / f"{p.path.name} <b>", np.asarray(p.pixels), np.asarray(p.labels), hostile) for p in packs
+    ]
+    found = quick((named[0], named[1]), tmp_path / "out", arms=["real", "classic", "mix+classic"])
+    html = found.report.read_text()
+    assert "<script" not in html and "pack <b>" not in html and "http://" not in html and "https://" not in html
+    assert html.count("data:image/png") == 2 * 2 * 10
+    for expected in ("Saturation check", "imagemint study", named[0].fingerprint):
+        assert expected in html
+    assert report(found).read_text() == html  # the same study, the same bytes
+
+
+def test_report_of_an_unfinished_study_says_so(gan: FakeGan, packs: tuple[Pack, Pack], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    quick(packs, out)
+    lines = (out / "rows.jsonl").read_text().splitlines(keepends=True)
+    for count in (0, 1, 9):
+        (out / "rows.jsonl").write_text("".join(lines[:count]))
+        assert f"{count} of 28 classifiers" in report(out).read_text()
+
+
+def test_one_repeat_says_that_it_cannot_say(gan: FakeGan, packs: tuple[Pack, Pack], tmp_path: Path) -> None:
+    found = quick(packs, tmp_path / "out", budgets=[5], repeats=1, arms=["classic", "mix+classic"])
+    assert "cannot say yet" in found.report.read_text() and "run 5 repeats" in found.summary()

@@ -1,0 +1,103 @@
+"""Verdicts: how often they are wrong when nothing is there, and that they find what was planted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from imagemint.studies.verdict import Interval, compare, interval, points
+
+
+def simulated(
+    rng: np.random.Generator, repeats: int, images: int, effect: float = 0.0, spread: float = 0.02
+) -> np.ndarray:
+    """A table of paired differences: a repeat's and an image's leaning, and chance."""
+    leaning = (rng.normal(0, spread, repeats)[:, None] + rng.normal(0, 0.1, images)[None] + effect) / 2
+    better = rng.random((repeats, images)) < np.clip(0.08 + leaning, 0, 1)
+    worse = rng.random((repeats, images)) < np.clip(0.08 - leaning, 0, 1)
+    return better.astype(np.int64) - worse.astype(np.int64)
+
+
+@pytest.mark.parametrize(("repeats", "images"), [(3, 300), (5, 300), (5, 1500)])
+@pytest.mark.parametrize("spread", [0.0, 0.03])
+def test_without_an_effect_at_most_about_one_study_in_twenty_sees_one(
+    repeats: int, images: int, spread: float
+) -> None:
+    rng = np.random.default_rng(0)
+    words = [interval(simulated(rng, repeats, images, spread=spread)).word for _ in range(400)]
+    alarms = 1 - words.count("no measurable effect") / len(words)
+    assert 0.002 <= alarms <= 0.09
+
+
+def test_a_planted_effect_is_found_and_the_sign_follows_the_data() -> None:
+    rng = np.random.default_rng(1)
+    table = simulated(rng, 5, 500, effect=0.1)
+    assert interval(table).word == "helps" and interval(-table).word == "hurts"
+    up, down = interval(table), interval(-table)
+    assert up.low is not None and down.high is not None
+    assert up.mean == -down.mean and up.low == pytest.approx(-down.high)
+
+
+def gaussian(rng: np.random.Generator, repeats: int, images: int) -> np.ndarray:
+    """A table without an effect whose three variances are known: 0.5^2, 1 and 2^2."""
+    parts = rng.normal(0, 0.5, (repeats, 1)), rng.normal(0, 1, (1, images)), rng.normal(0, 2, (repeats, images))
+    return np.asarray(sum(parts))
+
+
+def test_the_detectable_effect_is_found_in_about_four_of_five_studies() -> None:
+    rng = np.random.default_rng(2)
+    effect = float(np.median([interval(gaussian(rng, 8, 100)).detectable for _ in range(100)]))
+    found = [interval(gaussian(rng, 8, 100) + effect).word == "helps" for _ in range(400)]
+    assert 0.7 <= np.mean(found) <= 0.9
+
+
+def test_the_variance_is_that_of_fresh_repeats_and_fresh_images() -> None:
+    rng = np.random.default_rng(3)
+    tables = [gaussian(rng, 6, 60) for _ in range(600)]
+    wanted = 0.5**2 / 6 + 1 / 60 + 4 / 360
+    estimates = [(interval(table).se or 0) ** 2 for table in tables]
+    assert np.mean(estimates) == pytest.approx(wanted, rel=0.08)
+    assert np.var([table.mean() for table in tables]) == pytest.approx(wanted, rel=0.2)
+
+
+def test_equal_arms_differ_by_exactly_nothing() -> None:
+    right = np.random.default_rng(0).random((3, 50)) < 0.8
+    found = compare("10", "mix", "real", right, right.copy(), np.arange(50) % 2, 2)
+    i = found.interval
+    assert (i.mean, i.low, i.high) == (0, 0, 0) and found.word == "no measurable effect"
+    assert i.detectable == 1 / 50  # nobody can see less than one image
+
+
+def test_one_repeat_gives_no_interval_and_says_how_many_to_run() -> None:
+    right = np.ones((1, 50), bool)
+    found = compare("10", "mix", "real", right, ~right, np.zeros(50, np.int64), 1)
+    assert found.word == "too few repeats" and found.interval.low is None
+    assert "run 5 repeats" in found.sentence() and "+100.0" in found.sentence()
+
+
+def test_only_the_paired_part_counts() -> None:
+    """Hard and easy images make accuracies uncertain but not the difference of two arms that share them."""
+    rng = np.random.default_rng(0)
+    base = np.repeat(rng.random((1, 400)) < 0.7, 4, axis=0)
+    better = base | (rng.random((4, 400)) < 0.15)
+    found = compare("10", "mix", "real", better, base, np.zeros(400, np.int64), 1)
+    alone = interval(better)
+    assert found.word == "helps" and (found.interval.se or 1) < (alone.se or 0)
+
+
+def test_classes_are_compared_on_their_own_images() -> None:
+    labels = np.arange(60) % 3
+    base = np.zeros((3, 60), bool)
+    better = base | (labels == 1)
+    found = compare("10", "mix", "real", better, base, labels, 4)
+    assert [each.mean for each in found.per_class] == [0, 1, 0, 0]
+    assert found.per_class[3].images == 0
+
+
+def test_points_have_a_sign_and_no_negative_zero() -> None:
+    assert [points(x) for x in (0.0123, -0.0123, 0.0, -0.0001)] == ["+1.2", "−1.2", "0.0", "0.0"]
+
+
+def test_the_word_follows_the_interval() -> None:
+    words = [Interval(m, m - 0.1, m + 0.1, 0.05, 0.14, 3, 100).word for m in (-0.2, 0.0, 0.2)]
+    assert words == ["hurts", "no measurable effect", "helps"]

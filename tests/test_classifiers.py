@@ -1,0 +1,79 @@
+"""LeNet: the parameter count of the specification, and a training that depends on nothing but what it is given."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from imagemint.augment import classic
+from imagemint.classifiers import LeNet, evaluate, features, train_classifier
+from imagemint.images import to_images
+from tests.digits import digits, write
+
+
+def test_parameters_are_those_of_caffes_lenet() -> None:
+    assert sum(p.numel() for p in LeNet(1, (28, 28), 10).parameters()) == 431_080
+
+
+@pytest.mark.parametrize(
+    ("channels", "size"), [(1, (8, 8)), (3, (32, 32)), (1, (16, 24)), (3, (128, 96)), (1, (1, 1))]
+)
+def test_every_size_gives_500_features_and_a_logit_a_class(channels: int, size: tuple[int, int]) -> None:
+    net, images = LeNet(channels, size, 7), torch.zeros(2, channels, *size)
+    assert net.features(images).shape == (2, 500) and net(images).shape == (2, 7)
+
+
+def test_training_learns_the_digits() -> None:
+    pixels, labels = digits()
+    ask = np.arange(len(labels)) % 5 == 0
+    learn = ~ask
+    net = train_classifier(pixels[learn], labels[learn], 10, images_seen=20_000, seed=0)
+    found = evaluate(net, pixels[ask], labels[ask])
+    assert found.accuracy > 0.95
+    assert found.confusion.sum() == 360 and np.diag(found.confusion).sum() == round(found.accuracy * 360)
+    assert found.confusion.sum(1).tolist() == np.bincount(labels[ask]).tolist()
+    logits = net(to_images(torch.from_numpy(pixels[ask])))
+    assert found.loss == pytest.approx(F.cross_entropy(logits, torch.from_numpy(labels[ask])).item(), rel=1e-4)
+    assert features(net, pixels[ask]).shape == (360, 500)
+
+
+def test_the_same_seed_gives_the_same_weights_whatever_happened_before() -> None:
+    pixels, labels = digits(200)
+    train = partial(train_classifier, pixels, labels, 10, images_seen=640, augment=classic)
+    first = train(seed=1).weights_hash()
+    torch.rand(3)
+    assert train(seed=1).weights_hash() == first
+    assert train(seed=2).weights_hash() != first
+
+
+def test_initial_weights_do_not_depend_on_the_data() -> None:
+    pixels, labels = digits(200)
+    untrained = [
+        train_classifier(pixels[part], labels[part], 10, images_seen=0, seed=3) for part in (slice(50), slice(200))
+    ]
+    assert untrained[0].weights_hash() == untrained[1].weights_hash()
+
+
+def test_shuffled_labels_are_not_learned() -> None:
+    pixels, labels = digits()
+    wrong = np.random.default_rng(0).permutation(labels[:1000])
+    net = train_classifier(pixels[:1000], wrong, 10, images_seen=6_400, seed=0)
+    assert evaluate(net, pixels[1000:], labels[1000:]).accuracy < 0.3
+
+
+def test_memory_mapped_packs_are_taken_as_they_are(tmp_path: Path) -> None:
+    pack = write(tmp_path / "pack", *digits(700))
+    net = train_classifier(pack.pixels, pack.labels, 10, images_seen=64, seed=0)
+    assert len(evaluate(net, pack.pixels, pack.labels).predictions) == len(features(net, pack.pixels)) == 700
+
+
+def test_pixels_stay_uint8_and_untouched() -> None:
+    pixels, labels = digits(100)
+    before = pixels.copy()
+    train_classifier(pixels, labels, 10, images_seen=300, seed=0, augment=classic)
+    assert pixels.dtype == np.uint8 and np.array_equal(pixels, before)
