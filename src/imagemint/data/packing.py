@@ -1,0 +1,243 @@
+"""Images from outside -> a pack: find out what the source is, decide size and channels, decode, write."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import chain, islice
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from imagemint import progress
+from imagemint.data.decode import Decoded, Fit, Item, Look, Wanted, close_archive, decode, look
+from imagemint.data.pack import Pack, PackWriter, Step, Unreadable, check_absent, open_pack, writing
+from imagemint.data.sources import open_source
+from imagemint.data.sources.contents import Contents, first, some
+from imagemint.data.workers import Spread, available, spread
+from imagemint.errors import SourceError
+
+UNREADABLE_SHARE = 0.01  # of the images that may be unreadable before it is an error
+
+_LOOKED_AT = 64  # images whose headers are read before anything is decoded
+_LARGEST_SIDE = 8192  # pixels; a larger --size is a slip of the finger
+_CHUNK_SOURCE = 1 << 19  # pixels that go to a worker at a time (about 10 ms of work) ...
+_CHUNK_IMAGES = 256  # ... but no more images than this ...
+_CHUNK_BYTES = 8 << 20  # ... and no more bytes of result
+# Starting workers takes about 0.2 s; that many pixels are decoded in the meantime. An image costs as much as so
+# many pixels before its first pixel is read.
+_WORTH_WORKERS, _IMAGE_COST = 1 << 24, 2000
+
+
+def pack(
+    source: Path | str,
+    dest: Path | str,
+    *,
+    size: int | tuple[int, int] | None = None,
+    channels: Literal[1, 3] | None = None,
+    fit: Fit = "crop",
+    split: str | None = None,
+    workers: int | None = None,
+) -> Pack:
+    """Pack the images of `source` (see `imagemint.data.sources` for what it may be) at `dest`, which must not exist.
+
+    `size` is one side in pixels or (height, width); without it all images must have one size. `channels` is 1 where
+    every readable image is gray by its kind, else 3. `fit` says how an image of another shape gets the size: the
+    largest centred part (crop), the whole on black (pad), or the whole with its shape changed (stretch); resampled
+    with Pillow's LANCZOS. `workers` are processes, as many as there are processors where that is worth it.
+
+    The same input gives the same fingerprint, as a folder or an archive, with any number of workers. Images that
+    cannot be read are listed in the manifest and left out; over 1 % of them, or a whole class, is an error. Raises
+    SourceError, and PackError where `dest` is taken.
+    """
+    wanted_size = _checked_size(size)
+    if channels not in (None, 1, 3):
+        raise SourceError(f"channels {channels}", "1 (gray) or 3 (colour)", "choose one of them")
+    if fit not in get_args(Fit):
+        raise SourceError(f"fit {fit!r}", "crop, pad or stretch", "choose one of them")
+    dest = check_absent(dest)
+    size_given = list(size) if isinstance(size, tuple) else size
+    given = {"source": str(source), "size": size_given, "channels": channels, "split": split}
+    parameters = {key: value for key, value in given.items() if value is not None}
+    parameters |= {"fit": fit} if size is not None else {}
+    history = [Step(command="pack", parameters=parameters)]
+    with ExitStack() as stack:
+        stack.callback(close_archive)
+        contents = open_source(source, split, stack)
+        for remark in contents.remarks:
+            progress.say(remark)
+        if contents.blocks is not None and not _changes(contents, wanted_size, channels):
+            with writing(dest, classes=contents.classes, origin="real", history=history) as writer:
+                _write_blocks(writer, contents)
+        else:
+            _decode_into(dest, contents, wanted_size, channels, fit, workers, history)
+    return open_pack(dest)
+
+
+def _checked_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    sides = size if isinstance(size, tuple) else (size, size)
+    if len(sides) != 2 or not all(isinstance(side, int) and 1 <= side <= _LARGEST_SIDE for side in sides):
+        raise SourceError(f"size {size}", f"one or two sides of 1 to {_LARGEST_SIDE:,} pixels", "choose another size")
+    return sides
+
+
+def _changes(contents: Contents, size: tuple[int, int] | None, channels: int | None) -> bool:
+    assert contents.shape is not None
+    c, h, w = contents.shape
+    return size not in (None, (h, w)) or channels not in (None, c)
+
+
+def _write_blocks(writer: PackWriter, contents: Contents) -> None:
+    assert contents.blocks is not None
+    with progress.progress(len(contents.labels), "pack") as advance:
+        for block in contents.blocks():
+            writer.add(block, contents.labels[writer.images : writer.images + len(block)])
+            advance(len(block))
+
+
+class _Surprise(Exception):
+    """An image that the headers looked at before did not announce: "size" or "colour"."""
+
+
+def _decode_into(
+    dest: Path,
+    contents: Contents,
+    size: tuple[int, int] | None,
+    channels: int | None,
+    fit: Fit,
+    workers: int | None,
+    history: list[Step],
+) -> None:
+    """Decode once, on what a few headers promise; begin again in colour where one of the others does not keep it."""
+    sample = _sample(contents.each())
+    pixels = next((seen.height * seen.width for seen in look(sample[:8]) if seen), 1 << 16)  # of a usual image
+    if workers is None:
+        worth = len(contents.labels) * (pixels + _IMAGE_COST) > _WORTH_WORKERS
+        workers = available() if worth else 1
+    with spread(workers) as over:  # they start while we look at more
+        seen = _survey(chain([sample], _chunks(contents.each(), _LOOKED_AT)), size, channels)
+        sizes = {(each.height, each.width) for each in seen} if size is None else {size}
+        if len(sizes) > 1:
+            raise _several_sizes(contents, over)
+        target = sizes.pop() if sizes else (1, 1)  # nothing can be read: any size will do to say so
+        some_colour = not all(each.gray for each in seen)
+        for count in [channels] if channels else [3] if some_colour else [1, 3]:
+            wanted = Wanted(target, None if size is None else fit, count, only_gray=channels is None and count == 1)
+            chunk = min(_CHUNK_SOURCE // pixels, _CHUNK_BYTES // (target[0] * target[1] * count), _CHUNK_IMAGES)
+            try:
+                with writing(dest, classes=contents.classes, origin="real", history=history) as writer:
+                    _write_decoded(writer, contents, wanted, _chunks(contents.each(), max(chunk, 1)), over)
+                return
+            except _Surprise as surprise:
+                if surprise.args[0] == "size":
+                    raise _several_sizes(contents, over) from None
+    raise AssertionError("colour cannot surprise a second time")
+
+
+def _sample(items: Iterable[Item]) -> list[Item]:
+    """Some items, spread evenly where that does not mean reading them all."""
+    if not isinstance(items, Sequence):
+        return list(islice(items, _LOOKED_AT))
+    count = min(len(items), _LOOKED_AT)
+    return [items[k * len(items) // count] for k in range(count)]
+
+
+def _survey(chunks: Iterable[list[Item]], size: tuple[int, int] | None, channels: int | None) -> list[Look]:
+    """What there is in the first chunk in which anything is readable: an example of each size and kind that matters.
+
+    A header is not enough, the image must decode whole: one that is left out later has no say in size and channels.
+    """
+    for chunk in chunks:
+        proven: dict[object, Look] = {}
+        for item, seen in zip(chunk, look(chunk), strict=True):
+            if seen is None:
+                continue
+            key = ((seen.height, seen.width) if size is None else None, seen.gray if channels is None else None)
+            whole = Wanted((seen.height, seen.width), "stretch", 1, only_gray=False)
+            if key not in proven and not decode([item], whole).problems:
+                proven[key] = seen
+        if proven:
+            return list(proven.values())
+    return []
+
+
+def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk
+
+
+def _write_decoded(
+    writer: PackWriter, contents: Contents, wanted: Wanted, chunks: Iterable[list[Item]], over: Spread
+) -> None:
+    (h, w), total = wanted.size, len(contents.labels)
+    sizes: list[int] = []  # of the chunks on their way
+
+    def noted() -> Iterator[list[Item]]:
+        for chunk in chunks:
+            sizes.append(len(chunk))
+            yield chunk
+
+    unreadable: list[int] = []
+    start = 0
+    with progress.progress(total, "pack") as advance:
+        for number, result in enumerate(over(decode, noted(), wanted)):
+            assert isinstance(result, Decoded)
+            if result.surprise:
+                raise _Surprise(result.surprise)
+            count = sizes[number]
+            labels = contents.labels[start : start + count]
+            if result.problems:
+                bad = [position for position, _ in result.problems]
+                labels = np.delete(labels, bad)
+                unreadable += [start + position for position in bad]
+                for position, problem in result.problems:
+                    name = contents.names[start + position] if contents.names else f"image {start + position}"
+                    writer.unreadable.append(Unreadable(name=name, problem=problem))
+            if len(labels):
+                images = np.frombuffer(result.pixels, np.uint8).reshape(len(labels), h, w, wanted.channels)
+                writer.add(images.transpose(0, 3, 1, 2), labels)
+            start += count
+            advance(count)
+    assert start == total, (start, total)
+    _check_unreadable(contents, unreadable, writer.unreadable)
+
+
+def _check_unreadable(contents: Contents, positions: list[int], unreadable: list[Unreadable]) -> None:
+    """Say what could not be read; refuse where it is too much."""
+    total = len(contents.labels)
+    shown = [f"{each.name} ({each.problem})" for each in unreadable]
+    wanted, remedy = f"at most {UNREADABLE_SHARE:.0%}, and no whole class", "mend or remove them"
+    if len(positions) > UNREADABLE_SHARE * total:
+        found = f"{len(positions):,} of {some(total, 'image')} cannot be read: {first(shown, 3)}"
+        raise SourceError(found, wanted, remedy)
+    classes = len(contents.classes)
+    all_counts = np.bincount(contents.labels[contents.labels >= 0], minlength=classes)
+    bad_labels = contents.labels[positions]
+    bad_counts = np.bincount(bad_labels[bad_labels >= 0], minlength=classes)
+    lost = [contents.classes[k] for k in range(classes) if all_counts[k] and bad_counts[k] == all_counts[k]]
+    if lost:
+        raise SourceError(f"no image of {first(lost)} can be read: {first(shown, 3)}", wanted, remedy)
+    for line in shown:
+        progress.say(f"not readable, left out: {line}")
+
+
+def _several_sizes(contents: Contents, over: Spread) -> SourceError:
+    """The error that lists all sizes; it looks at every header."""
+    counts: Counter[tuple[int, int]] = Counter()
+    with progress.progress(len(contents.labels), "sizes") as advance:
+        for chunk in over(look, _chunks(contents.each(), _LOOKED_AT), None):
+            counts.update((seen.height, seen.width) for seen in chunk if seen is not None)
+            advance(len(chunk))
+    ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    listed = first([f"{h}x{w} ({some(count, 'image')})" for (h, w), count in ranked])
+    example = max(1, min(min(size) for size in counts))
+    return SourceError(
+        f"images of {len(counts):,} sizes (height x width): {listed}",
+        "one size",
+        f"choose the size to make of them, for example --size {example}",
+    )

@@ -1,0 +1,170 @@
+"""What every source comes down to, and how its labels become classes."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+import numpy as np
+
+from imagemint.data.decode import Item, Raw
+from imagemint.data.pack import UNLABELLED
+from imagemint.errors import SourceError
+
+# Folders (and parts of file names) that mean a part of a data set and not a class.
+SPLITS = ("train", "training", "test", "testing", "val", "valid", "validation", "dev")
+_MOST_CLASSES = 100_000  # a label beyond is a mistake (a hash, an identity), not a class
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The images of a source in the order of the pack.
+
+    Images are either encoded (`items`, which can be gone through again and again) or arrays (`blocks` of uint8
+    `[k, c, h, w]`, all of one `shape` c, h, w).
+    """
+
+    labels: np.ndarray  # int64 [n], -1 = unlabelled
+    classes: list[str]
+    names: Sequence[str] = ()  # of each encoded image, as the user knows it
+    items: Iterable[Item] = ()
+    blocks: Callable[[], Iterator[np.ndarray]] | None = None
+    shape: tuple[int, int, int] | None = None
+    remarks: list[str] = field(default_factory=list)  # what the user should hear
+
+    def each(self) -> Iterable[Item]:
+        """Every image as an item to decode, arrays too."""
+        if self.blocks is None:
+            return self.items
+        return _Raws(self.blocks)
+
+    def with_remarks(self, *remarks: str) -> Contents:
+        """The same with more to say."""
+        return replace(self, remarks=[*self.remarks, *remarks])
+
+
+@dataclass(frozen=True)
+class _Raws:
+    blocks: Callable[[], Iterator[np.ndarray]]
+
+    def __iter__(self) -> Iterator[Item]:
+        for block in self.blocks():
+            for image in block:
+                c, h, w = image.shape
+                yield Raw(c, h, w, np.ascontiguousarray(image.transpose(1, 2, 0)).tobytes())
+
+
+def class_order(names: Iterable[str]) -> list[str]:
+    """Class names sorted by name; numerically where all are whole numbers, so that "10" comes after "9"."""
+    unique = set(names)
+    if all(re.fullmatch(r"-?\d+", name) for name in unique):
+        return sorted(unique, key=lambda name: (int(name), name))
+    return sorted(unique)
+
+
+def named_labels(values: Sequence[str | None], order: Sequence[str] | None = None) -> tuple[np.ndarray, list[str]]:
+    """Labels given as names (None: unlabelled) -> int64 `[n]` and the class names in `class_order`."""
+    classes = list(order) if order is not None else class_order(value for value in values if value is not None)
+    index = {name: label for label, name in enumerate(classes)}
+    labels = (UNLABELLED if value is None else index[value] for value in values)
+    return np.fromiter(labels, np.int64, len(values)), classes
+
+
+def numbered_labels(
+    values: np.ndarray, where: str, names: Sequence[str] | None = None
+) -> tuple[np.ndarray, list[str], list[str]]:
+    """Labels given as whole numbers, -1 = unlabelled -> int64 `[n]`, class names, remarks.
+
+    Label k keeps its number. The names are `names`, or "0", "1", ... up to the largest label, also where a number in
+    between has no image, so that two files of one data set agree. `where` names the source in errors.
+    """
+    wanted = "whole numbers from 0, one an image"
+    if values.dtype.kind not in "iu":
+        raise SourceError(
+            f"labels of {where} are {values.dtype}", wanted, "write the class of each image as a number"
+        )
+    labels = values.astype(np.int64)
+    if labels.size and labels.min() < UNLABELLED:
+        raise SourceError(f"{where} has label {labels.min()}", wanted, "mend the labels (-1 means unlabelled)")
+    top = int(labels.max(initial=-1))
+    if names is not None and top >= len(names):
+        raise SourceError(
+            f"{where} has label {top} but names {len(names)} classes", "a name for every label", "mend the names"
+        )
+    if top >= _MOST_CLASSES:
+        raise SourceError(f"{where} has label {top}", f"labels below {_MOST_CLASSES:,}", "number the classes from 0")
+    classes = [str(k) for k in range(top + 1)] if names is None else list(names)
+    counts = np.bincount(labels[labels >= 0], minlength=len(classes))
+    absent = [name for name, count in zip(classes, counts, strict=True) if not count]
+    remarks = [f"no image of {'class' if len(absent) == 1 else 'classes'} {first(absent)}"] if absent else []
+    return labels, classes, remarks
+
+
+def choose_split(found: Sequence[str], split: str | None, where: str) -> str:
+    """The split to take of those that a source has: the one asked for, or the only one. Otherwise SourceError."""
+    found = sorted(found, key=lambda name: (SPLITS.index(name.casefold()) if name.casefold() in SPLITS else 99, name))
+    if split is not None:
+        for name in found:
+            if name.casefold() == split.casefold():
+                return name
+        raise SourceError(f"{where} has no split {split!r} but {first(found)}", "one of them", "choose with --split")
+    if len(found) == 1:
+        return found[0]
+    raise SourceError(
+        f"{where} has the splits {first(found)}", "one of them", f"choose, for example --split {found[0]}"
+    )
+
+
+def split_of(name: str) -> str | None:
+    """The split that a shard's path names: "data/train-00000-of-00002.parquet" -> "train"."""
+    for part in reversed(name.split("/")):
+        for word in re.split(r"[^a-z]+", part.casefold()):
+            if word in SPLITS:
+                return word
+    return None
+
+
+def choose_shards(names: Sequence[str], split: str | None, where: str) -> list[str]:
+    """The shards of the split that was asked for, or all where their names tell of none."""
+    of = {name: split_of(name) for name in names}
+    splits = list(dict.fromkeys(each for each in of.values() if each))
+    if not splits:
+        if split is not None:
+            raise no_splits(where, split)
+        return list(names)
+    chosen = choose_split(splits, split, where)
+    if split is None and None in of.values():
+        odd = [name for name in names if of[name] is None]
+        raise SourceError(
+            f"{where} has shards of {chosen} and others ({first(odd)})",
+            "one kind",
+            f"choose, for example --split {chosen}",
+        )
+    return [name for name in names if of[name] == chosen]
+
+
+def no_splits(where: str, split: str | None) -> SourceError:
+    """`--split` was given where there is nothing to choose."""
+    return SourceError(
+        f"{where} has no splits, but --split {split} was given", "a source with splits", "leave it out"
+    )
+
+
+def first(names: Sequence[str], count: int = 5) -> str:
+    """ "a, b, c and 4 more"."""
+    shown = ", ".join(names[:count])
+    return shown if len(names) <= count else f"{shown} and {len(names) - count:,} more"
+
+
+def endings(names: Iterable[str]) -> str:
+    """How many files of each ending: "3 .txt, 1 .heic"."""
+    counts = Counter(("." + name.rsplit(".", 1)[1].casefold()) if "." in name else "without ending" for name in names)
+    return ", ".join(f"{count:,} {ending}" for ending, count in islice(counts.most_common(), 5))
+
+
+def some(count: int, what: str) -> str:
+    """ "1 image", "1,200 images"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
