@@ -107,7 +107,7 @@ def test_a_zip_that_does_not_say_that_its_names_are_utf8(tmp_path: Path) -> None
     path.write_bytes(flags)
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() != ["café/1.png"]  # read as code page 437
-    assert pack(path, tmp_path / "p", split=None).labels.tolist() == [-1]  # one folder around everything: no classes
+    assert pack(path, tmp_path / "p", split=None).classes == ["café"]
     two = zipped(tmp_path / "b.zip", {"café/1.png": png(), "x/1.png": png()})
     flags = bytearray(two.read_bytes())
     for start, at in ((b"PK\x03\x04", 7), (b"PK\x01\x02", 9)):
@@ -319,7 +319,7 @@ def test_a_member_damaged_in_the_middle_is_unreadable(tmp_path: Path) -> None:
     path.write_bytes(data)
     made = pack(path, tmp_path / "p")
     assert [(bad.name, bad.problem) for bad in made.manifest.unreadable] == [
-        ("007.png", "damaged inside its archive")
+        ("a/007.png", "damaged inside its archive")
     ]
 
 
@@ -338,3 +338,18 @@ def test_real_flowers(tmp_path: Path, shared_data: Path) -> None:
 def test_real_cifar_needs_its_split(tmp_path: Path, shared_data: Path) -> None:
     made = pack(shared_data / "cifar10.zip", tmp_path / "p", split="test")
     assert set(made.counts().values()) == {1000} and len(made.classes) == 10
+
+
+def test_one_folder_is_a_class_unless_it_holds_class_folders(tmp_path: Path) -> None:
+    single = {"defect/1.png": png(), "defect/2.png": png(1)}
+    wrapped = {f"photos/{name}": data for name, data in (single | {"fine/1.png": png()}).items()}
+    for number, (files, classes) in enumerate(((single, ["defect"]), (wrapped, ["defect", "fine"]))):
+        for source in (put(tmp_path / f"in{number}", files), zipped(tmp_path / f"{number}.zip", files)):
+            assert pack(source, tmp_path / f"{source.name}.pack").classes == classes
+
+
+def test_images_smaller_than_what_was_asked_for_are_counted(tmp_path: Path) -> None:
+    files = {"a/1.png": png(), "a/2.png": png(1), "b/1.png": png(2)}
+    made = pack(put(tmp_path / "in", files), tmp_path / "p", size=64)
+    assert made.manifest.history[0].parameters["enlarged"] == 3
+    assert "enlarged" not in pack(tmp_path / "in", tmp_path / "q", size=1).manifest.history[0].parameters

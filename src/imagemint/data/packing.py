@@ -183,7 +183,7 @@ def _write_decoded(
             yield chunk
 
     unreadable: list[int] = []
-    start = 0
+    start = enlarged = 0
     with progress.progress(total, "pack") as advance:
         for number, result in enumerate(over(decode, noted(), wanted)):
             assert isinstance(result, Decoded)
@@ -202,7 +202,11 @@ def _write_decoded(
                 images = np.frombuffer(result.pixels, np.uint8).reshape(len(labels), h, w, wanted.channels)
                 writer.add(images.transpose(0, 3, 1, 2), labels)
             start += count
+            enlarged += result.enlarged
             advance(count)
+    if enlarged:  # worth knowing before training: an enlarged image is blurred
+        (step,) = writer.history
+        writer.history = [step.model_copy(update={"parameters": {**step.parameters, "enlarged": enlarged}})]
     assert start == total, (start, total)
     _check_unreadable(contents, unreadable, writer.unreadable)
 

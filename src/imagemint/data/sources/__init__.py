@@ -82,7 +82,7 @@ def _from_path(path: Path, split: str | None, stack: ExitStack) -> Contents:
 
 
 def _from_tree(tree: Tree, split: str | None, stack: ExitStack) -> Contents:
-    """What lies in a folder or archive: a known layout, or images. One folder around everything is unwrapped."""
+    """What lies in a folder or archive: a known layout, or images. One folder around class folders is unwrapped."""
     while True:
         for ending, reader in _SHARDS.items():
             if names := shards.with_ending(tree, ending):
@@ -95,18 +95,26 @@ def _from_tree(tree: Tree, split: str | None, stack: ExitStack) -> Contents:
         if stylegan.FILE in loose:
             return _without_split(stylegan.read(tree), tree.title, split)
         top = tree.top()
+        wrapper = len(top) == 1 and not _is_class(tree.below(top[0]))
         parts = [folder for folder in top if folder.casefold() in SPLITS]
         only_folders = not any(is_image(name) for name in loose)
-        if only_folders and len(top) == 1 and split is None:
+        if only_folders and wrapper and split is None:
             tree = tree.below(top[0])
         elif split is not None and any(folder.casefold() == split.casefold() for folder in top):
             tree, split = tree.below(choose_split(top, split, tree.title)), None
         elif only_folders and parts and len(parts) == len(top):
             tree, split = tree.below(choose_split(parts, split, tree.title)), None
-        elif only_folders and len(top) == 1:
+        elif only_folders and wrapper:
             tree = tree.below(top[0])
         else:
             return _without_split(files.read(tree), tree.title, split)
+
+
+def _is_class(tree: Tree) -> bool:
+    """Images without sub-folders, and no list of labels beside them: the one folder is a class, not a wrapper."""
+    lists = (stylegan.FILE, *listing.ENDINGS)
+    listed = any(name.casefold().endswith(lists) for name in tree.files)
+    return not tree.top() and not listed and any(is_image(name) for name in tree.files)
 
 
 _SHARDS: dict[tuple[str, ...], Callable[[Tree, list[str], str | None, ExitStack], Contents]] = {
