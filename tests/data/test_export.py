@@ -322,6 +322,8 @@ def _png_bytes(dest: Path, format: str) -> list[bytes]:
 
 @pytest.mark.parametrize("format", ["folder", "webdataset", "parquet", "stylegan"])
 def test_minted_images_carry_their_provenance(tmp_path: Path, format: str) -> None:
+    if format == "parquet":
+        pytest.importorskip("pyarrow", reason="pyarrow (extra hub) is not installed")
     pack = _pack(tmp_path / "p", minted=True)
     pngs = _png_bytes(export(pack, tmp_path / "out", format), format)
     assert len(pngs) == len(pack)
@@ -342,6 +344,8 @@ def test_minted_images_carry_their_provenance(tmp_path: Path, format: str) -> No
 def test_nothing_is_overwritten_and_nothing_half_written(
     tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if format == "parquet":
+        pytest.importorskip("pyarrow", reason="pyarrow (extra hub) is not installed")
     pack = _pack(tmp_path / "p", channels=1, labels=[0, 1, 2])
     dest = tmp_path / "new" / "out.npz"
     dest.mkdir(parents=True)

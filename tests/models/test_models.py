@@ -14,6 +14,35 @@ from imagemint.models import MODELS, ImageShape, build, parameter_count
 from imagemint.models.layers import LabelledConv, LabelledLinear
 
 SHAPES = [ImageShape(1, 8, 8), ImageShape(3, 16, 16), ImageShape(1, 28, 28), ImageShape(3, 32, 24)]
+MULTIPLE = {"dcgan": 16}  # of which both sides must be one; 4 for the others
+
+# Every network at the size that it was made for.
+MNIST, CIFAR, PHOTO, LARGE = (ImageShape(*shape) for shape in ((1, 28, 28), (3, 32, 32), (3, 64, 64), (3, 128, 128)))
+NATURAL: list[tuple[str, dict[str, object], ImageShape]] = [
+    ("cdcgan", {}, MNIST),
+    ("small", {}, MNIST),
+    ("dcgan", {}, PHOTO),
+    ("dense", {"hidden_g": [30], "hidden_d": [30], "activation": "sigmoid"}, MNIST),
+    ("dense", {"activation": "leaky", "dropout": 0.5, "batch_norm": True}, MNIST),
+    ("dense", {}, MNIST),
+    ("conv", {"variant": "mirrored"}, MNIST),
+    ("conv", {"variant": "mirrored-dense"}, MNIST),
+    ("conv", {"variant": "mirrored-two"}, MNIST),
+    ("conv", {"variant": "mirrored-wider"}, MNIST),
+    ("conv", {"variant": "mnist"}, MNIST),
+    ("conv", {"variant": "mnist", "outputs": "k+1"}, MNIST),
+    ("conv", {"variant": "cifar"}, CIFAR),
+    ("conv", {"variant": "cifar-final", "outputs": "k+1"}, CIFAR),
+    ("dcgan-fd", {}, MNIST),
+    ("dcgan-fd", {"width": 2, "depth": 3, "virtual_batch_norm": True}, MNIST),
+    ("ccgan", {}, MNIST),
+    ("wgan-gp", {}, LARGE),
+]
+natural = pytest.mark.parametrize(("model", "options", "shape"), NATURAL)
+
+
+def test_every_family_is_tried_at_its_size() -> None:
+    assert {model for model, *_ in NATURAL} == MODELS.keys()
 
 
 def test_cdcgan_has_the_documents_parameter_counts() -> None:
@@ -71,24 +100,71 @@ def test_a_labelled_dense_layer_is_a_dense_layer_over_the_joined_one_hot() -> No
 
 @pytest.mark.parametrize(("model", "shape"), list(product(MODELS, SHAPES)))
 def test_shapes_and_ranges_follow_the_pack(model: str, shape: ImageShape) -> None:
-    generator, discriminator = build(model, {}, shape, 3, 20)
+    if any(side % MULTIPLE.get(model, 4) for side in shape[1:]):
+        with pytest.raises(RecipeError, match=f"multiples of {MULTIPLE[model]} for model {model}"):
+            build(model, {}, shape, 3, 20)
+        return
+    check_shapes_and_ranges(model, {}, shape)
+
+
+@natural
+def test_shapes_and_ranges_at_the_natural_size(model: str, options: dict[str, object], shape: ImageShape) -> None:
+    check_shapes_and_ranges(model, options, shape)
+
+
+def check_shapes_and_ranges(model: str, options: dict[str, object], shape: ImageShape) -> None:
+    generator, discriminator = build(model, options, shape, 3, 20)
     labels = torch.tensor([0, 1, 2, 0])
     images = generator(torch.randn(4, 20), labels)
     assert images.shape == (4, *shape)
     assert images.dtype == torch.float32
-    assert float(images.min()) >= -1
-    assert float(images.max()) <= 1
-    assert discriminator(images, labels).shape == (4,)
+    assert float(images.detach().min()) >= -1
+    assert float(images.detach().max()) <= 1
+    logits = discriminator(images, labels)
+    assert logits.shape == ((4, 4) if options.get("outputs") == "k+1" else (4,))
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_the_label_changes_the_output(model: str) -> None:
-    generator, discriminator = (net.eval() for net in build(model, {}, ImageShape(1, 16, 16), 3, 20))
-    z, images = torch.randn(2, 20), torch.randn(2, 1, 16, 16).clamp(-1, 1)
-    a, b = torch.tensor([0, 1]), torch.tensor([2, 1])
-    for net, x in ((generator, z), (discriminator, images)):
-        assert not torch.allclose(net(x, a)[0], net(x, b)[0])
-        assert torch.allclose(net(x, a)[1], net(x, b)[1])
+@natural
+def test_the_label_changes_the_output_of_conditional_families_alone(
+    model: str, options: dict[str, object], shape: ImageShape
+) -> None:
+    networks = [net.eval() for net in build(model, options, shape, 3, 20)]
+    inputs = torch.randn(2, 20), torch.rand(2, *shape) * 2 - 1
+    for net, x in zip(networks, inputs, strict=True):
+        a, b = net(x, torch.tensor([0, 1])), net(x, torch.tensor([2, 1]))
+        if MODELS[model].conditional:
+            assert not torch.allclose(a[0], b[0])
+            assert torch.allclose(a[1], b[1])
+        else:
+            assert torch.equal(a, b)
+
+
+@natural
+def test_the_generators_loss_reaches_every_parameter(
+    model: str, options: dict[str, object], shape: ImageShape
+) -> None:
+    generator, discriminator = build(model, options, shape, 3, 20)
+    labels = torch.arange(4) % 3
+    discriminator(generator(torch.randn(4, 20), labels), labels).sum().backward()
+    for network in (generator, discriminator):
+        for name, parameter in network.named_parameters():
+            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter.grad).all(), name
+
+
+@natural
+def test_in_evaluation_an_image_is_its_own_and_the_same_again(
+    model: str, options: dict[str, object], shape: ImageShape
+) -> None:
+    """Neither dropout nor batch statistics: alone, in company, and twice, z gives one image and it one logit."""
+    generator, discriminator = build(model, options, shape, 3, 20)
+    z, labels = torch.randn(3, 20), torch.arange(3)
+    discriminator(generator(z, labels), labels)  # running statistics that are not 0 and 1
+    generator.eval(), discriminator.eval()
+    for net, x in ((generator, z), (discriminator, generator(z, labels).detach())):
+        together = net(x, labels)
+        assert torch.equal(together, net(x, labels))
+        assert torch.allclose(together[1:2], net(x[1:2], labels[1:2]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -106,8 +182,16 @@ def test_every_recipe_builds(name: str) -> None:
         ("small", {"width": 0}, SHAPES[0], "options.width of model small"),
         ("cdcgan", {}, ImageShape(1, 30, 28), "multiples of 4"),
         ("small", {}, ImageShape(1, 9, 9), "multiples of 8"),
+        ("wgan-gp", {}, ImageShape(1, 9, 9), "multiples of 8"),
+        ("dcgan", {}, ImageShape(3, 28, 28), "multiples of 16 .* --size 32"),
+        ("dcgan-fd", {"width": 4}, SHAPES[2], "options.width of model dcgan-fd"),
+        ("ccgan", {}, ImageShape(1, 30, 30), "for model ccgan"),
+        ("dense", {"hidden_g": []}, SHAPES[2], "options.hidden_g of model dense"),
+        ("dense", {"hidden_d": [256, 0]}, SHAPES[2], "options.hidden_d.1 of model dense"),
+        ("conv", {"variant": "best"}, SHAPES[2], "options.variant of model conv.*'mnist'"),
+        ("conv", {"outputs": 11}, SHAPES[2], "options.outputs of model conv"),
     ],
 )
-def test_what_does_not_fit_is_refused(model: str, options: dict[str, int], shape: ImageShape, line: str) -> None:
+def test_what_does_not_fit_is_refused(model: str, options: dict[str, object], shape: ImageShape, line: str) -> None:
     with pytest.raises(RecipeError, match=line):
         build(model, options, shape, 10, 100)

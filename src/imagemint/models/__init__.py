@@ -1,6 +1,7 @@
 """Networks: one file a family, generator and discriminator side by side, the paper cited.
 
-To add a family: a file with `Options` and `build`, and one row in MODELS.
+To add a family: a file with `Options` and `build`, and one row in MODELS. `mitlgan` has no row: it is built from
+trained generators (see its file), not from options alone.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from imagemint.errors import RecipeError
-from imagemint.models import cdcgan, small
+from imagemint.models import cdcgan, conv, dcgan, dcgan_fd, dense, small, wgan_gp
 from imagemint.models.shapes import ImageShape as ImageShape
 
 
@@ -21,11 +22,18 @@ class Family(NamedTuple):
 
     options: type[BaseModel]
     build: Callable[[Any, ImageShape, int, int], tuple[nn.Module, nn.Module]]
+    conditional: bool  # the label reaches the networks; otherwise they take labels and ignore them
 
 
 MODELS: dict[str, Family] = {
-    "cdcgan": Family(cdcgan.Options, cdcgan.build),
-    "small": Family(small.Options, small.build),
+    "cdcgan": Family(cdcgan.Options, cdcgan.build, conditional=True),
+    "dcgan": Family(dcgan.Options, dcgan.build, conditional=False),
+    "dense": Family(dense.Options, dense.build, conditional=False),
+    "conv": Family(conv.Options, conv.build, conditional=False),
+    "dcgan-fd": Family(dcgan_fd.Options, dcgan_fd.build_dcgan, conditional=False),
+    "ccgan": Family(dcgan_fd.Options, dcgan_fd.build_ccgan, conditional=True),
+    "wgan-gp": Family(wgan_gp.Options, wgan_gp.build, conditional=False),
+    "small": Family(small.Options, small.build, conditional=True),
 }
 
 
@@ -35,7 +43,8 @@ def build(
     """Generator and discriminator, initialised from torch's global generator (seeds.seed_layers sets it).
 
     G maps z `[n, z_size]` and labels int64 `[n]` to images `[n, c, h, w]` in [-1, 1]; D maps images and labels to
-    logits `[n]`. Raises RecipeError for an unknown family, unknown options, or a size that does not fit.
+    logits `[n]` (`[n, classes + 1]` where options.outputs of `conv` is k+1). Raises RecipeError for an unknown
+    family, unknown options, or a size that does not fit.
     """
     if model not in MODELS:
         raise RecipeError(f"model {model!r}", f"one of {', '.join(MODELS)}", "change model in the recipe")
@@ -53,3 +62,9 @@ def build(
 def parameter_count(module: nn.Module) -> int:
     """Trainable parameters."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def total_count(module: nn.Module) -> int:
+    """All numbers that minting needs: parameters, frozen ones too, and the statistics of normalisation."""
+    buffers = sum(b.numel() for b in module.buffers() if b.is_floating_point())
+    return sum(p.numel() for p in module.parameters()) + buffers

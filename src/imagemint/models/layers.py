@@ -1,8 +1,9 @@
-"""Layers that know the label, as if its one-hot planes had been joined to their input.
+"""Layers that more than one family could use.
 
-A convolution over [x, y] is the sum of a convolution over x and one over y. The planes of y are constant for a
-class, so their part is one map a class, computed once a call instead of once an image: an exact identity that also
-keeps the channel counts of x even, which the hardware likes.
+The labelled ones know the label as if its one-hot planes had been joined to their input. A convolution over [x, y]
+is the sum of a convolution over x and one over y. The planes of y are constant for a class, so their part is one map
+a class, computed once a call instead of once an image: an exact identity that also keeps the channel counts of x
+even, which the hardware likes.
 """
 
 from __future__ import annotations
@@ -70,3 +71,55 @@ class LabelledConv(nn.Module):
         i, o = self.weight.shape[:2]
         i, o = (i, o) if self.transposed else (o, i)
         return f"{i} + {self.classes} labels -> {o}, 5x5, {'x2' if self.transposed else '/2'}"
+
+
+class HalfBatchNorm(nn.Module):
+    """Batch normalisation by one half of the batch: `[n, channels, ...]` -> the same shape.
+
+    In training the first half, which is a random one because batches are shuffled, is the reference: its mean and
+    variance, channel by channel, normalise both halves. With an odd n the reference is the larger half. In
+    evaluation running means take their place, as in nn.BatchNorm2d, with its constants. Parameters: 2 x channels.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shapes as above."""
+        if self.training:
+            reference = x[: (len(x) + 1) // 2].float().transpose(0, 1).flatten(1)  # [channels, values]
+            variance, mean = torch.var_mean(reference, 1, correction=0)
+            self._remember(mean.detach(), variance.detach(), reference.shape[1])
+        else:
+            mean, variance = self.running_mean, self.running_var
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        shift = self.bias - mean * scale
+        wide = (-1,) + (1,) * (x.dim() - 2)
+        return (x.float() * scale.view(wide) + shift.view(wide)).to(x.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor, values: int) -> None:
+        unbiased = variance * (values / max(values - 1, 1))
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(unbiased, self.momentum)
+
+    def extra_repr(self) -> str:
+        """For printing a model."""
+        return str(len(self.weight))
+
+
+def glorot(module: nn.Module) -> None:
+    """Glorot uniform weights and biases 0 in every dense and convolutional layer: the default of Keras' layers."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

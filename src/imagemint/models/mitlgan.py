@@ -1,0 +1,143 @@
+"""MITLGAN: Élő 2021, frozen generators side by side and a network that learns to join their images.
+
+With two parents of family wgan-gp at 128x128x3 the generator has 18,461,982 trainable parameters of 23,304,090 in
+all, as in the document's table. It prints 295,168 for the third convolution; only 295,680 adds up to its totals. It
+prints no activation after the first convolution of the first block; we read relu, as everywhere else. It ends in
+relu, which cannot reach the dark half of [-1, 1] and may pass 1: `tanh` is our default, `relu` the literal variant.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from imagemint.errors import RecipeError
+from imagemint.models import wgan_gp
+from imagemint.models.layers import glorot
+from imagemint.models.shapes import ImageShape
+
+Output = Literal["tanh", "relu"]
+_BLOCKS, _WIDTH = 6, 256  # dense-residual blocks, and the channels that each adds
+
+
+class Options(BaseModel):
+    """The family's choices."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    output: Output = Field("tanh", description="relu is the document's; it cannot draw what is darker than mid-gray")
+    dropout: float = Field(0.3, ge=0, lt=1, description="in D, as in wgan-gp")
+
+
+class Joiner(nn.Module):
+    """The parents' images, joined along the channels, float `[n, parents x c, h, w]` -> images `[n, c, h, w]`.
+
+    In [-1, 1] with output tanh, 0 and above with relu; above 1 is clipped where pixels are made. Sides are multiples
+    of 4 and at least 8.
+    """
+
+    def __init__(self, parents: int, shape: ImageShape, output: Output) -> None:
+        super().__init__()
+        shape.check_divisible(4 if min(shape.height, shape.width) > 4 else 8, "mitlgan")
+        self.output = output
+        self.join = nn.Sequential(nn.Conv2d(parents * shape.channels, shape.channels, 1), nn.ReLU())
+        self.down = nn.Sequential(
+            _layer(shape.channels, 64, 7), _layer(64, 128, 3, stride=2), _layer(128, _WIDTH, 3, stride=2)
+        )
+        self.blocks = nn.Sequential(*(_Block((1 + k) * _WIDTH) for k in range(_BLOCKS)))
+        self.up = nn.Sequential(
+            nn.Upsample(scale_factor=2),
+            _layer((1 + _BLOCKS) * _WIDTH, 128, 3),
+            nn.Upsample(scale_factor=2),
+            _layer(128, 64, 3),
+        )
+        self.last = nn.Sequential(nn.Conv2d(64, shape.channels, 7, padding=3), _norm(shape.channels))
+        glorot(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Shapes and ranges as above."""
+        x = self.last(self.up(self.blocks(self.down(self.join(images))))).float()
+        return x.tanh() if self.output == "tanh" else x.relu()
+
+
+class _Block(nn.Module):
+    """Two convolutions, whose output is joined to the input: `[n, in, h, w]` -> `[n, in + 256, h, w]`."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = _layer(channels, _WIDTH, 3), _layer(_WIDTH, _WIDTH, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, self.conv2(self.conv1(x))], 1)
+
+
+def _layer(before: int, after: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(before, after, kernel, stride=stride, padding=kernel // 2)
+    return nn.Sequential(conv, _norm(after), nn.ReLU())
+
+
+def _norm(channels: int) -> nn.InstanceNorm2d:
+    return nn.InstanceNorm2d(channels, affine=True)
+
+
+class MitlganGenerator(nn.Module):
+    """z float `[n, sum of the parents' z sizes]`, labels int64 `[n]` -> images `[n, c, h, w]`, range as in Joiner.
+
+    Each parent gets its own part of z, in order, and the same labels. The parents stay as they are: without gradient
+    and in evaluation mode, whatever mode this network is in. They become this module's own and are saved with it.
+
+    Raises RecipeError for fewer than two parents and for one whose images have another shape.
+    """
+
+    def __init__(self, parents: list[nn.Module], parent_z: list[int], shape: ImageShape, output: Output) -> None:
+        super().__init__()
+        assert len(parents) == len(parent_z)
+        if len(parents) < 2:
+            raise RecipeError(
+                f"{len(parents)} parents", "two trained runs or more", "name the runs in parents: [RUN, RUN, ...]"
+            )
+        self.parents = nn.ModuleList(parents).requires_grad_(False).eval()
+        self.parent_z = parent_z
+        self._check_shapes(shape)
+        self.joiner = Joiner(len(parents), shape, output)
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        """Shapes and ranges as above."""
+        parts = torch.split(z, self.parent_z, 1)
+        with torch.no_grad():
+            made = [parent(part, labels) for parent, part in zip(self.parents, parts, strict=True)]
+        return self.joiner(torch.cat(made, 1))
+
+    def train(self, mode: bool = True) -> MitlganGenerator:
+        """Training mode for the joiner alone: a frozen parent's batch statistics must not move."""
+        super().train(mode)
+        self.parents.eval()
+        return self
+
+    @torch.no_grad()
+    def _check_shapes(self, shape: ImageShape) -> None:
+        for k, (parent, z_size) in enumerate(zip(self.parents, self.parent_z, strict=True)):
+            device = next(parent.parameters()).device
+            label = torch.zeros(1, dtype=torch.int64, device=device)
+            made = ImageShape(*parent(torch.zeros(1, z_size, device=device), label).shape[1:])
+            if made != shape:
+                raise RecipeError(
+                    f"parent {k + 1} makes {_words(made)} images and the pack holds {_words(shape)}",
+                    "parents and pack of one size and one number of channels",
+                    f"train that parent on a pack of {_words(shape)} images, or pack the images again",
+                )
+
+
+def _words(shape: ImageShape) -> str:
+    return f"{shape.height}x{shape.width}x{shape.channels}"
+
+
+def build(
+    options: Options, shape: ImageShape, parents: list[nn.Module], parent_z: list[int]
+) -> tuple[MitlganGenerator, wgan_gp.Discriminator]:
+    """The pair of networks for one pack from its trained parents; the recipe's z_size is the sum of `parent_z`."""
+    generator = MitlganGenerator(parents, parent_z, shape, options.output)
+    return generator, wgan_gp.Discriminator(wgan_gp.Options(dropout=options.dropout), shape)
