@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from imagemint.losses import LOSSES, zero_centred
+from imagemint.losses import LOSSES, gradient_penalty, smoothed, zero_centred
 
 LOG2 = math.log(2)
 ZERO = {  # (d, g) when D says 0 to everything: the value at equilibrium
@@ -60,3 +60,17 @@ def test_the_penalty_of_a_linear_critic_is_its_squared_norm() -> None:
     images = torch.randn(5, 2, 3, 3, dtype=torch.float64, requires_grad=True)
     penalty = zero_centred(images.flatten(1) @ weight, images)
     assert torch.allclose(penalty, (weight @ weight).expand(5))
+
+
+def test_the_gradient_penalty_of_a_linear_critic_is_the_distance_of_its_norm_from_one() -> None:
+    weight = torch.randn(9, dtype=torch.float64)
+    images = torch.randn(5, 1, 3, 3, dtype=torch.float64, requires_grad=True)
+    penalty = gradient_penalty(images.flatten(1) @ weight, images)
+    assert torch.allclose(penalty, ((weight.norm() - 1) ** 2).expand(5))
+
+
+def test_smoothing_asks_real_images_and_only_them_for_less_than_one() -> None:
+    real, fake = torch.randn(2, 50, dtype=torch.float64)
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
+    expected = bce(real, torch.full_like(real, 0.9)) + bce(fake, torch.zeros_like(fake))
+    assert torch.allclose(smoothed(LOSSES["non-saturating"].d, 0.1)(real, fake).mean(), expected)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from imagemint import images, seeds
-from imagemint.config import Recipe
+from imagemint.config import Recipe, load_recipe
 from imagemint.data.pack import Pack
 from imagemint.errors import PackError, RunError
 from imagemint.minting import mint
@@ -57,6 +57,15 @@ def test_every_image_can_be_minted_again_from_its_manifest(run: Run, tmp_path: P
 def test_no_two_images_share_a_seed(run: Run, tmp_path: Path) -> None:
     pack = mint(run, tmp_path / "a", per_class=50)
     assert len(np.unique(pack.columns["seed"])) == 500
+
+
+def test_networks_without_labels_never_mint_labelled_images(digits: Pack, tmp_path: Path) -> None:
+    settings = {"model": "dense", "options": {"hidden_g": [8], "hidden_d": [8]}, "augment": "none", "images": 64}
+    run = train(digits, load_recipe("demo", settings), tmp_path / "run")
+    with pytest.raises(RunError, match=r"never saw the labels of their 10 classes.*--unlabelled N"):
+        mint(run, tmp_path / "a", per_class=2)
+    pack = mint(run, tmp_path / "a", unlabelled=7)
+    assert (len(pack), pack.unlabelled()) == (7, 7)
 
 
 def test_what_cannot_be_minted_is_refused(run: Run, tmp_path: Path) -> None:

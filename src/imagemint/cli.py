@@ -140,11 +140,23 @@ def mint(
     dest: DestArgument,
     per_class: Annotated[int | None, typer.Option("--per-class", metavar="N", help="So many of every class.")] = None,
     counts: Annotated[str | None, typer.Option(metavar="NAME=N,...", help="So many of these classes.")] = None,
+    unlabelled: Annotated[
+        int | None,
+        typer.Option("--unlabelled", metavar="N", help="So many without labels."),
+    ] = None,
     seed: SeedOption = 0,
     batch_size: Annotated[int, typer.Option("--batch-size", help="Images at a time; changes nothing else.")] = 256,
 ) -> None:
     """Mint labelled images from a run."""
-    made = imagemint.mint(run, dest, per_class=per_class, counts=_counts(counts), seed=seed, batch_size=batch_size)
+    made = imagemint.mint(
+        run,
+        dest,
+        per_class=per_class,
+        counts=_counts(counts),
+        unlabelled=unlabelled,
+        seed=seed,
+        batch_size=batch_size,
+    )
     print(_one_line(made))
 
 

@@ -35,10 +35,10 @@ class Optimizer(_Strict):
 class Penalty(_Strict):
     """A gradient penalty on the discriminator."""
 
-    name: Literal["r1r2"]
-    weight: float = Field(
-        gt=0, description="gamma: the loss gets weight / 2 x |gradient|^2, at real and at fake images"
+    name: Literal["r1r2", "gradient"] = Field(
+        description="r1r2: |gradient|^2 / 2 at real and fake images; gradient: (|gradient| - 1)^2 between (WGAN-GP)"
     )
+    weight: float = Field(gt=0)
     every: int = Field(1, ge=1, description="computed at every n-th D step, n times as strong")
 
 
@@ -59,6 +59,8 @@ class Recipe(_Strict):
 
     loss: str = Field("non-saturating", description="an adversarial loss (imagemint.losses.LOSSES)")
     penalty: Penalty | None = None
+    clip: float | None = Field(None, gt=0, description="D's weights are cut to +- this after each step (WGAN)")
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="one-sided: real images are asked for 1 - this")
     d_steps: int = Field(1, ge=1, le=100, description="discriminator steps in one iteration, each on new images")
     g_steps: int = Field(1, ge=1, le=100, description="generator steps in one iteration")
     optimizer_g: Optimizer
@@ -81,6 +83,8 @@ class Recipe(_Strict):
     def _one_duration(self) -> Recipe:
         if (self.epochs is None) == (self.images is None):
             raise ValueError("say either epochs or images, not both or neither")
+        if self.label_smoothing and self.loss not in ("minimax", "non-saturating"):
+            raise ValueError(f"label_smoothing goes with minimax and non-saturating, not with {self.loss}")
         if self.smallest > self.largest:
             raise ValueError(f"smallest {self.smallest} is larger than largest {self.largest}")
         return self

@@ -88,6 +88,22 @@ LOSSES: dict[str, AdversarialLoss] = {
 }
 
 
+def smoothed(d: PerSample, smoothing: float) -> PerSample:
+    """One-sided label smoothing (Salimans et al. 2016, sec. 3.4): real images are asked for 1 - smoothing.
+
+    For the cross-entropy the change is exactly smoothing x D's logit: (1 - s) softplus(-x) + s softplus(x).
+    """
+    return lambda real, fake: d(real, fake) + smoothing * real
+
+
+def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """(|gradient of the logit by its image| - 1)^2, one value a sample: float `[n]` (Gulrajani et al. 2017, eq. 3).
+
+    `images` are the points between real and fake at which `logits` were computed; they require a gradient.
+    """
+    return (zero_centred(logits, images).clamp_min(1e-12).sqrt() - 1) ** 2
+
+
 def zero_centred(logits: Tensor, images: Tensor) -> Tensor:
     """|gradient of the logit by its image|^2, one value a sample: float `[n]`.
 

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from imagemint import images, seeds
-from imagemint.data.pack import Minting, Pack, Step, check_absent, writing
+from imagemint.data.pack import UNLABELLED, Minting, Pack, Step, check_absent, writing
 from imagemint.errors import RunError
+from imagemint.models import MODELS
 from imagemint.progress import progress
 from imagemint.runs import Run, checkpoint_state, open_run
 from imagemint.training.loop import best_device
@@ -25,6 +26,7 @@ def mint(
     *,
     per_class: int | None = None,
     counts: Mapping[str, int] | None = None,
+    unlabelled: int | None = None,
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
     device: str | None = None,
@@ -33,14 +35,15 @@ def mint(
 
     Images come class by class in label order. The k-th image of a class is the same whatever else is minted and
     whatever the batch size (up to rounding of floating-point sums), and bit-equal when repeated. Weights are used in
-    fp32, the averaged ones where the run keeps them.
+    fp32, the averaged ones where the run keeps them. Networks that do not see labels can mint `unlabelled` images, or
+    labelled ones where they were trained on a single class.
 
     Raises RunError for a run without checkpoint and for class names or counts that do not fit.
     """
     run = open_run(run)
     dest = check_absent(dest)
     classes = run.facts.pack.classes
-    wanted = _counts(classes, per_class, counts)
+    wanted = _counts(run, per_class, counts, unlabelled)
     if batch_size < 1:
         raise RunError(f"--batch-size {batch_size}", "at least 1", "leave it out to use the default")
     checkpoint = run.newest()
@@ -50,7 +53,8 @@ def mint(
     recipe = run.recipe
 
     ends = np.cumsum(wanted)  # class k fills positions ends[k] - wanted[k] to ends[k]
-    parameters = {"run": str(run.path), "counts": dict(zip(classes, wanted, strict=True)), "seed": seed}
+    made_of = dict(zip(classes, wanted, strict=True)) if unlabelled is None else {"unlabelled": unlabelled}
+    parameters = {"run": str(run.path), "counts": made_of, "seed": seed}
     history = [Step(command="mint", parameters=parameters, parents=[run.facts.pack.fingerprint])]
     with writing(dest, classes=classes, origin="minted", history=history) as writer:
         writer.mintings = [
@@ -76,18 +80,28 @@ def mint(
                 z = seeds.noise(image_seeds, recipe.z_size, recipe.noise)
                 made = generator(z.to(on), torch.from_numpy(labels).to(on))
                 pixels = images.to_pixels(made).cpu().numpy()
+                if unlabelled is not None:
+                    labels = np.full(len(labels), UNLABELLED)
                 writer.add(pixels, labels, seed=np.array(image_seeds), minting=np.zeros(len(labels), np.int64))
                 advance(len(labels))
     return writer.pack()
 
 
-def _counts(classes: list[str], per_class: int | None, counts: Mapping[str, int] | None) -> list[int]:
-    """How many of each class, in label order."""
-    if (per_class is None) == (counts is None):
+def _counts(run: Run, per_class: int | None, counts: Mapping[str, int] | None, unlabelled: int | None) -> list[int]:
+    """How many of each class, in label order; unlabelled images take the place of the first class's."""
+    classes, model = run.facts.pack.classes, run.recipe.model
+    if sum(each is not None for each in (per_class, counts, unlabelled)) != 1:
+        found = "not exactly one of per class, counts and unlabelled"
+        raise RunError(found, "one of them", "say --per-class N, --counts name=N,... or --unlabelled N")
+    if unlabelled is not None:
+        counts = {classes[0]: unlabelled}
+    elif not MODELS[model].conditional and len(classes) > 1:
         raise RunError(
-            "neither or both of per class and counts", "one of them", "say --per-class N or --counts name=N,..."
+            f"the networks of {run.path} (model {model}) never saw the labels of their {len(classes)} classes",
+            "networks that know classes, or images without labels",
+            "mint with --unlabelled N, or train a conditional recipe",
         )
-    if counts is None:
+    elif counts is None:
         counts = dict.fromkeys(classes, per_class or 0)
     unknown = [name for name in counts if name not in classes]
     if unknown:

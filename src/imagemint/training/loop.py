@@ -22,6 +22,7 @@ from imagemint.config import Recipe, load_recipe
 from imagemint.data.batches import Batches
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import PackError, RunError, TrainingError
+from imagemint.models import MODELS
 from imagemint.progress import progress, say
 from imagemint.runs import PackFacts, Run, RunFacts, append_line, keep_lines, open_run, read_lines
 from imagemint.training.state import Gan, load_checkpoint, new_gan, save_checkpoint
@@ -56,6 +57,8 @@ def train(
     overrides |= {key: value for key, value in duration.items() if value is not None}
     facts = run_facts(pack, load_recipe(recipe, overrides), seed, device)
     gan = new_gan(facts)  # before the folder: a recipe that does not fit leaves nothing behind
+    if len(pack.classes) > 1 and not MODELS[facts.recipe.model].conditional:
+        say(f"model {facts.recipe.model} does not look at labels: what it mints will have none")
     opened = _open_or_create(Path(run), facts, resume)
     with _only_one(opened.path):
         _go_back_to_checkpoint(gan, opened)

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from imagemint import files, seeds
 from imagemint.config import Optimizer, Recipe
-from imagemint.errors import RunError
+from imagemint.errors import RecipeError, RunError
+from imagemint.losses import LOSSES
 from imagemint.models import ImageShape, build
 from imagemint.runs import Run, RunFacts, checkpoint_state
 
@@ -62,6 +63,10 @@ def new_gan(facts: RunFacts) -> Gan:
     generator, discriminator = build(
         recipe.model, recipe.options, ImageShape(pack.channels, *pack.size), len(pack.classes), recipe.z_size
     )
+    if recipe.loss not in LOSSES:
+        raise RecipeError(f"loss {recipe.loss!r}", f"one of {', '.join(LOSSES)}", "change loss in the recipe")
+    if recipe.options.get("outputs", 1) != 1:
+        raise RecipeError(f"options.outputs {recipe.options['outputs']}", "1", "no loss reads several logits yet")
     device = torch.device(facts.device)
     generator, discriminator = generator.to(device), discriminator.to(device)
     ema = copy.deepcopy(generator).requires_grad_(False).eval() if recipe.ema_images else None

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from imagemint import seeds
 from imagemint.augment import CLASSIC, affine
-from imagemint.losses import LOSSES, zero_centred
+from imagemint.losses import LOSSES, gradient_penalty, smoothed, zero_centred
 from imagemint.training.state import Gan
 
 Values = dict[str, Tensor]  # detached scalars worth logging
@@ -15,21 +15,29 @@ Values = dict[str, Tensor]  # detached scalars worth logging
 
 def discriminator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Values:
     """One update of D on real and fake images `[n, c, h, w]` in [-1, 1] of the same labels int64 `[n]`."""
-    loss, d = LOSSES[gan.recipe.loss], gan.discriminator
+    recipe, d = gan.recipe, gan.discriminator
+    loss = LOSSES[recipe.loss].d
+    if recipe.label_smoothing:
+        loss = smoothed(loss, recipe.label_smoothing)
     d.requires_grad_(True)
     real, fake = _augment(gan, real, "augment d"), _augment(gan, fake.detach(), "augment d")
     with gan.autocast():
         real_logits, fake_logits = d(real, labels).float(), d(fake, labels).float()
-    adversarial = loss.d(real_logits, fake_logits).mean()
+    adversarial = loss(real_logits, fake_logits).mean()
     gan.optimizer_d.zero_grad(set_to_none=True)
     adversarial.backward()  # type: ignore[no-untyped-call]
     values = {"loss_d": adversarial.detach(), "logit_real": real_logits.detach().mean()}
     values["logit_fake"] = fake_logits.detach().mean()
-    penalty = gan.recipe.penalty
+    penalty = recipe.penalty
     if penalty is not None and gan.iterations % penalty.every == 0:
-        size = _penalty(gan, real, labels) + _penalty(gan, fake, labels)
-        (size * (penalty.weight / 2 * penalty.every)).backward()  # type: ignore[no-untyped-call]
+        size = _PENALTIES[penalty.name](gan, real, fake, labels) * (penalty.weight * penalty.every)
+        size.backward()  # type: ignore[no-untyped-call]
+        values["penalty"] = size.detach()
     gan.optimizer_d.step()
+    if recipe.clip is not None:
+        with torch.no_grad():
+            for parameter in d.parameters():
+                parameter.clamp_(-recipe.clip, recipe.clip)
     return values
 
 
@@ -79,6 +87,21 @@ def _augment(gan: Gan, images: Tensor, purpose: str) -> Tensor:
     return affine(images, seeds.generator(gan.seed, purpose, gan.images_seen), CLASSIC)
 
 
-def _penalty(gan: Gan, images: Tensor, labels: Tensor) -> Tensor:
-    images = images.detach().requires_grad_(True)
-    return zero_centred(gan.discriminator(images, labels), images).mean()
+def _r1r2(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
+    """R1 + R2, halved as in the paper (Huang et al. 2024, eq. 5). In fp32: second derivatives need the precision."""
+    total = torch.zeros((), device=gan.device)
+    for images in (real, fake):
+        images = images.detach().requires_grad_(True)
+        total = total + zero_centred(gan.discriminator(images, labels), images).mean() / 2
+    return total
+
+
+def _between(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
+    """WGAN-GP: at a random point on the line from each real image to a fake one."""
+    at = seeds.generator(gan.seed, "between", gan.images_seen)
+    share = torch.rand(len(real), 1, 1, 1, generator=at).to(gan.device)
+    images = (real + share * (fake - real)).detach().requires_grad_(True)
+    return gradient_penalty(gan.discriminator(images, labels), images).mean()
+
+
+_PENALTIES = {"r1r2": _r1r2, "gradient": _between}
