@@ -71,9 +71,7 @@ def interval(table: NDArray[Any]) -> Interval:
         freedom = max(freedom, variance**2 / sum(part**2 / df for part, df in parts))
     se = float(np.sqrt(variance))
     reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * se
-    if (
-        variance == 0
-    ):  # no image ever differed: up to 3 / n still could (the rule of three, Hanley & Lippman-Hand 1983)
+    if variance == 0:  # the rule of three (Hanley 1983): none of n differed, up to 3 / n of others could
         reach = 3 / images
     # No table of n images shows less than one image.
     detectable = max(reach + float(stats.t.ppf(POWER, freedom)) * se, 1 / images)
