@@ -17,7 +17,8 @@ from imagemint.studies.report import report
 from imagemint.studies.run import Study, study
 from imagemint.training.loop import train
 
-STUDY_IMAGES = 24_000  # images seen by each of the study's small GANs; enough at 8x8
+STUDY_IMAGES = 18_000  # images seen by each of the study's small GANs; enough at 8x8
+CLASSIFIER_IMAGES = 20_000  # and by each of its classifiers
 
 
 def demo(out: Path | str) -> Study:
@@ -50,7 +51,16 @@ def demo(out: Path | str) -> Study:
     say(measures.table())
 
     say("5/6 study: does a classifier get better with them?")
-    done = study(training, test, "demo", out / "study", budgets=["10", "40"], repeats=3, images=STUDY_IMAGES)
+    done = study(
+        training,
+        test,
+        "demo",
+        out / "study",
+        budgets=["10", "40"],
+        repeats=3,
+        images=STUDY_IMAGES,
+        classifier_images=CLASSIFIER_IMAGES,
+    )
     say("6/6 the report")
     report(done, measures=measures)
     return done
