@@ -332,7 +332,7 @@ def _by_class(study: Study) -> str:
         f"<h2>Class by class</h2><p>{escape(asked[0])} against {escape(asked[1])} on the test images of each class."
         f"{fewer}</p>{figures([panel(each) for each in found])}"
         '<p class="note">Lines are 95 % intervals; coloured where they leave out 0. With so many classes some is '
-        "chance: take it as a hint where to look. A dot without a line: the two arms never disagreed.</p>"
+        "chance: take it as a hint where to look.</p>"
     )
 
 
