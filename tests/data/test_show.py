@@ -321,10 +321,10 @@ def test_unreadable_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("steps", "warned"),
     [
-        ([("pack", {"size": 32}), ("resize", {"width": 64, "height": 48})], True),
-        ([("pack", {"size": [32, 20]}), ("slice", {"total": 9}), ("resize", {"width": 64, "height": 64})], True),
-        ([("pack", {"size": 64}), ("resize", {"width": 32, "height": 32})], False),
-        ([("pack", {}), ("resize", {"width": 64, "height": 64})], False),  # nobody knows from what
+        ([("pack", {"size": 32}), ("edit resize", {"width": 64, "height": 48})], True),
+        ([("pack", {"size": [32, 20]}), ("slice", {"total": 9}), ("edit resize", {"width": 64, "height": 64})], True),
+        ([("pack", {"size": 64}), ("edit resize", {"width": 32, "height": 32})], False),
+        ([("pack", {}), ("edit resize", {"width": 64, "height": 64})], False),  # nobody knows from what
         ([("pack", {"size": 64, "enlarged": 12})], True),
         ([("pack", {"size": 64, "enlarged": 0})], False),
     ],

@@ -352,4 +352,5 @@ def test_images_smaller_than_what_was_asked_for_are_counted(tmp_path: Path) -> N
     files = {"a/1.png": png(), "a/2.png": png(1), "b/1.png": png(2)}
     made = pack(put(tmp_path / "in", files), tmp_path / "p", size=64)
     assert made.manifest.history[0].parameters["enlarged"] == 3
+    assert sum(count for _, _, count in made.manifest.source_sides) == 3
     assert "enlarged" not in pack(tmp_path / "in", tmp_path / "q", size=1).manifest.history[0].parameters

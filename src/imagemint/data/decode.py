@@ -96,6 +96,7 @@ class Decoded(NamedTuple):
     problems: list[tuple[int, str]]  # position in the chunk, what is wrong
     surprise: Literal["size", "colour"] | None = None
     enlarged: int = 0  # images with a side shorter than what they were fitted to
+    sides: Sequence[int] = ()  # the shorter side of each image that was fitted, as it came
 
 
 class Look(NamedTuple):
@@ -119,6 +120,7 @@ def decode(items: Sequence[Item], wanted: Wanted) -> Decoded:
     strip = Image.new(mode, (w, h * len(items)))
     problems: list[tuple[int, str]] = []
     done = enlarged = 0
+    sides: list[int] = []
     with _quiet():
         for position, item in enumerate(items):
             try:
@@ -128,6 +130,8 @@ def decode(items: Sequence[Item], wanted: Wanted) -> Decoded:
                 continue
             if wanted.only_gray and not gray:
                 return Decoded(b"", [], "colour")
+            if wanted.fit is not None:
+                sides.append(min(image.size))
             if image.size != (w, h):
                 if wanted.fit is None:
                     return Decoded(b"", [], "size")
@@ -136,7 +140,7 @@ def decode(items: Sequence[Item], wanted: Wanted) -> Decoded:
             strip.paste(image, (0, h * done))  # converts to the strip's mode
             done += 1
     strip = strip.crop((0, 0, w, h * done)) if done < len(items) else strip
-    return Decoded(strip.tobytes(), problems, enlarged=enlarged)
+    return Decoded(strip.tobytes(), problems, enlarged=enlarged, sides=sides)
 
 
 def look(items: Sequence[Item], wanted: None = None) -> list[Look | None]:

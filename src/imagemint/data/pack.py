@@ -79,6 +79,7 @@ class Manifest(_Strict):
     columns: list[str] = []
     history: list[Step] = []
     unreadable: list[Unreadable] = []
+    source_sides: list[tuple[int, int, int]] = []  # of images that were fitted: shorter sides from, to; how many
     mintings: list[Minting] = []
 
 
@@ -218,6 +219,7 @@ class PackWriter:
         self.dest = dest
         self.classes, self.origin, self.history = classes, origin, history
         self.unreadable: list[Unreadable] = []
+        self.source_sides: list[tuple[int, int, int]] = []
         self.mintings: list[Minting] = []
         self._folder = folder
         self._columns: dict[str, _Appender] = {}
@@ -261,6 +263,7 @@ class PackWriter:
             columns=list(self._columns),
             history=self.history,
             unreadable=self.unreadable,
+            source_sides=self.source_sides,
             mintings=self.mintings,
         )
         files.write_json(self._folder / "manifest.json", manifest.model_dump(exclude_none=True))

@@ -184,6 +184,7 @@ def _write_decoded(
 
     unreadable: list[int] = []
     start = enlarged = 0
+    sides: Counter[int] = Counter()
     with progress.progress(total, "pack") as advance:
         for number, result in enumerate(over(decode, noted(), wanted)):
             assert isinstance(result, Decoded)
@@ -203,12 +204,26 @@ def _write_decoded(
                 writer.add(images.transpose(0, 3, 1, 2), labels)
             start += count
             enlarged += result.enlarged
+            sides.update(result.sides)
             advance(count)
+    writer.source_sides = _binned(sides)
     if enlarged:  # worth knowing before training: an enlarged image is blurred
         (step,) = writer.history
         writer.history = [step.model_copy(update={"parameters": {**step.parameters, "enlarged": enlarged}})]
     assert start == total, (start, total)
     _check_unreadable(contents, unreadable, writer.unreadable)
+
+
+def _binned(sides: Counter[int], bins: int = 24) -> list[tuple[int, int, int]]:
+    """Lengths and how often they come, in at most so many equal ranges: (shortest, longest, images) each."""
+    if not sides:
+        return []
+    low, high = min(sides), max(sides)
+    width = -(-(high - low + 1) // bins)
+    counts: Counter[int] = Counter()
+    for side, count in sides.items():
+        counts[(side - low) // width] += count
+    return [(low + k * width, min(low + (k + 1) * width - 1, high), counts[k]) for k in range(max(counts) + 1)]
 
 
 def _check_unreadable(contents: Contents, positions: list[int], unreadable: list[Unreadable]) -> None:

@@ -236,7 +236,7 @@ def _enlarged(pack: Pack) -> str:
             )
         size = given.get("size", [given.get("height"), given.get("width")])
         longest = max(size if isinstance(size, list) and None not in size else [size if isinstance(size, int) else 0])
-        if step.command == "resize" and 0 < side < longest:
+        if step.command == "edit resize" and 0 < side < longest:
             return f"images were enlarged from {side} to {longest} pixels"
         side = longest or side
     return ""
@@ -303,6 +303,15 @@ def left_out_of(facts: Facts) -> str:
     half, low, high = SHOWN_CLASSES // 2, left_out[-1].images, left_out[0].images
     each = f"{low:,} to {high:,} images each" if low < high else f"{counted(low, 'image')} each"
     return f"The {half} largest and the {half} smallest classes, and {len(left_out):,} more between them ({each})."
+
+
+def sizes_of(facts: Facts) -> str:
+    """The sizes of the source images in words."""
+    sides, (h, w) = facts.pack.manifest.source_sides, facts.pack.size
+    total = sum(count for _, _, count in sides)
+    if len(sides) == 1 and sides[0][0] == sides[0][1]:
+        return f"The shorter side of all {total:,} images was {sides[0][0]} pixels before they became {h} × {w}."
+    return f"Shorter sides of the {total:,} images before they became {h} × {w}."
 
 
 def light_of(facts: Facts) -> str:

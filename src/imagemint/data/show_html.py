@@ -21,7 +21,7 @@ _LOSSLESS = 64  # pixels: thumbnails with a longer side are JPEG, so that a page
 
 def page(facts: Facts) -> str:
     """The whole page."""
-    sections = [_tiles, _contact_sheet, _counts, _brightness, _duplicates, _unreadable, _story]
+    sections = [_tiles, _contact_sheet, _counts, _sizes, _brightness, _duplicates, _unreadable, _story]
     return _PAGE.format(
         name=html.escape(plain(facts.pack.path.name)),
         style=_STYLE,
@@ -110,6 +110,21 @@ def _brightness(facts: Facts) -> str:
 <rect class="ramp" x="0.5" y="126" width="959" height="12" rx="3" fill="url(#gray)"/>
 <g class="axis">{"".join(numbers)}<text x="{at:.1f}" y="160" text-anchor="{anchor}">median {median:.0f}</text></g>
 </svg></figure></section>"""
+
+
+def _sizes(facts: Facts) -> str:
+    sides = facts.pack.manifest.source_sides
+    if not sides:
+        return ""
+    head = f"<h2>Sizes at the source</h2><p>{html.escape(show.sizes_of(facts))}</p>"
+    if len(sides) == 1:
+        return f"<section>{head}</section>"
+    low, high = sides[0][0], sides[-1][1]
+    ends = f'<text x="0" y="146">{low} px</text><text x="960" y="146" text-anchor="end">{high} px</text>'
+    bars = _bars(np.array([float(count) for _, _, count in sides]), gap=0.12)
+    return f"""<section>{head}<figure>
+<svg viewBox="0 0 960 154" role="img" aria-label="Histogram of the shorter sides of the source images">{bars}
+<g class="axis">{ends}</g></svg></figure></section>"""
 
 
 def _bars(values: np.ndarray, gap: float) -> str:

@@ -38,6 +38,7 @@ def sheet(facts: Facts) -> bytes:
     _head(paper, facts)
     _contact_sheet(paper, facts)
     _counts(paper, facts)
+    _sizes(paper, facts)
     _brightness(paper, facts)
     _duplicates(paper, facts)
     _unreadable(paper, facts)
@@ -217,6 +218,22 @@ def _brightness(paper: _Paper, facts: Facts) -> None:
     if 60 < at - _MARGIN < _INNER - 100:
         draw.text((at, paper.y + 44), f"median {median:.0f}", _SOFT, _font(18), anchor="ms")
     paper.gap(52)
+
+
+def _sizes(paper: _Paper, facts: Facts) -> None:
+    sides = facts.pack.manifest.source_sides
+    if not sides:
+        return
+    paper.heading("Sizes at the source")
+    paper.write(show.sizes_of(facts), 22, colour=_SOFT)
+    if len(sides) == 1:
+        return
+    paper.gap(16)
+    _bars(paper, np.array([float(count) for _, _, count in sides]), 140, gap=0.12)
+    draw = paper.draw(40)
+    draw.text((_MARGIN, paper.y + 24), f"{sides[0][0]} px", _SOFT, _font(18), anchor="ls")
+    draw.text((_WIDTH - _MARGIN, paper.y + 24), f"{sides[-1][1]} px", _SOFT, _font(18), anchor="rs")
+    paper.gap(32)
 
 
 def _bars(paper: _Paper, values: np.ndarray, height: int, gap: float) -> None:
