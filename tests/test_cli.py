@@ -162,18 +162,28 @@ def test_a_damaged_pack_gets_one_line(imagemint: Command) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs resource limits")
-def test_a_full_disk_gets_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["pack", "train", "mint"])
+def test_a_full_disk_gets_one_line_and_leaves_nothing_half_written(
+    command: str, digits: Pack, tiny: Recipe, tmp_path: Path
+) -> None:
     """A file size limit stands in for the disk: the system refuses to write on in the same way."""
+    run = train(digits, tiny, tmp_path / "run", images=64).path
+    words = {
+        "pack": ["pack", "digits", "new"],
+        "train": ["train", str(digits.path), "--recipe", "demo", "--run", "new", "--images", "64"],
+        "mint": ["mint", str(run), "new", "--per-class", "100"],
+    }
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
-        "sys.argv = ['imagemint', 'pack', 'digits', 'x']; import imagemint.cli; imagemint.cli.main()"
+        f"sys.argv = {['imagemint', *words[command]]!r}; import imagemint.cli; imagemint.cli.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert "the file size limit is reached" in done.stderr
     assert "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert not list(tmp_path.rglob("*.partial"))
+    assert (tmp_path / "new").exists() == (command == "train")  # a run folder without a checkpoint can be resumed
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are a POSIX matter")

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from imagemint import files, seeds
@@ -99,14 +99,12 @@ def save_checkpoint(gan: Gan, run: Run) -> Path:
     if (dest / "state.json").is_file():
         return dest
     with files.whole_folder(dest) as folder:
-        save_file(_tensors(_modules(gan)), folder / "weights.safetensors")
-        save_file(_optimizer_tensors(gan), folder / "optimizers.safetensors")
         state = {
             "images_seen": gan.images_seen,
             "iterations": gan.iterations,
             "pending": gan.pending,
-            "weights": _sha256(folder / "weights.safetensors"),
-            "optimizers": _sha256(folder / "optimizers.safetensors"),
+            "weights": _write(folder / "weights.safetensors", _tensors(_modules(gan))),
+            "optimizers": _write(folder / "optimizers.safetensors", _optimizer_tensors(gan)),
         }
         files.write_json(folder / "state.json", state)
     for old in run.checkpoints()[: -run.recipe.keep]:
@@ -198,6 +196,13 @@ def _read(checkpoint: Path, name: str, state: dict[str, Any]) -> dict[str, Tenso
     except (SafetensorError, FileNotFoundError, KeyError) as error:
         remedy = f"remove {checkpoint}: the one before it is used then"
         raise RunError(f"{file} is damaged ({error})", "a whole checkpoint", remedy) from None
+
+
+def _write(path: Path, tensors: dict[str, Tensor]) -> str:
+    """Write tensors and return their file's sha256. Through Python's own files: a full disk is an OSError there."""
+    data = save(tensors)
+    path.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def _sha256(path: Path) -> str:
