@@ -121,7 +121,7 @@ def test_equal_arms_give_exactly_the_same_answers(
     monkeypatch.setitem(ARMS, "twin", Arm(True, False, False, "the same as real"))
     found = quick(packs, tmp_path / "out", budgets=[5], arms=["real", "twin", "classic"])
     same = found.difference("5", "twin", "real")
-    assert same is not None and (same.interval.mean, same.interval.high) == (0, 0)
+    assert same is not None and (same.interval.mean, same.interval.se) == (0, 0)
     for repeat in (0, 1):
         assert np.array_equal(found.predictions("5", repeat, "twin"), found.predictions("5", repeat, "real"))
         assert not np.array_equal(found.predictions("5", repeat, "classic"), found.predictions("5", repeat, "real"))
