@@ -391,3 +391,9 @@ def test_memory_stays_at_a_few_blocks(tmp_path: Path, format: str, monkeypatch: 
     finally:
         tracemalloc.stop()
     assert peak < 112 << 20  # of 224 MiB of pixels
+
+
+def test_minted_images_are_not_taken_for_real_ones_when_they_come_back(tmp_path: Path) -> None:
+    for minted, origin in ((True, "mixed"), (False, "real")):  # of the minted pack one image is not minted
+        folder = export(_pack(tmp_path / f"p{minted}", minted=minted), tmp_path / f"out{minted}", "stylegan")
+        assert packing.pack(folder, tmp_path / f"back{minted}").manifest.origin == origin

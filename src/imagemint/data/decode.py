@@ -97,6 +97,7 @@ class Decoded(NamedTuple):
     surprise: Literal["size", "colour"] | None = None
     enlarged: int = 0  # images with a side shorter than what they were fitted to
     sides: Sequence[int] = ()  # the shorter side of each image that was fitted, as it came
+    minted: int = 0  # images whose text chunks say that imagemint minted them
 
 
 class Look(NamedTuple):
@@ -119,12 +120,12 @@ def decode(items: Sequence[Item], wanted: Wanted) -> Decoded:
     # small PNG takes to decode.
     strip = Image.new(mode, (w, h * len(items)))
     problems: list[tuple[int, str]] = []
-    done = enlarged = 0
+    done = enlarged = minted = 0
     sides: list[int] = []
     with _quiet():
         for position, item in enumerate(items):
             try:
-                image, gray = _load(item, wanted)
+                image, gray, is_minted = _load(item, wanted)
             except Unreadable as error:
                 problems.append((position, str(error)))
                 continue
@@ -137,10 +138,11 @@ def decode(items: Sequence[Item], wanted: Wanted) -> Decoded:
                     return Decoded(b"", [], "size")
                 enlarged += image.width < w or image.height < h
                 image = fitted(image if image.mode == mode or gray else image.convert(mode), wanted.size, wanted.fit)
+            minted += is_minted
             strip.paste(image, (0, h * done))  # converts to the strip's mode
             done += 1
     strip = strip.crop((0, 0, w, h * done)) if done < len(items) else strip
-    return Decoded(strip.tobytes(), problems, enlarged=enlarged, sides=sides)
+    return Decoded(strip.tobytes(), problems, enlarged=enlarged, sides=sides, minted=minted)
 
 
 def look(items: Sequence[Item], wanted: None = None) -> list[Look | None]:
@@ -269,10 +271,10 @@ def _raw(item: Raw) -> Image.Image:
     return Image.frombytes("L" if item.channels == 1 else "RGB", (item.width, item.height), item.data)
 
 
-def _load(item: Item, wanted: Wanted) -> tuple[Image.Image, bool]:
-    """The whole image, upright, mode L or RGB, and whether it is gray by its kind."""
+def _load(item: Item, wanted: Wanted) -> tuple[Image.Image, bool, bool]:
+    """The whole image, upright, mode L or RGB; whether it is gray by its kind; whether it says that it was minted."""
     if isinstance(item, Raw):
-        return _raw(item), item.channels == 1
+        return _raw(item), item.channels == 1, False
     image = _open(read(item))
     try:
         if wanted.fit is not None and image.format in ("JPEG", "MPO"):
@@ -284,8 +286,9 @@ def _load(item: Item, wanted: Wanted) -> tuple[Image.Image, bool]:
         raise Unreadable(_words(error)) from None
     upright = _UPRIGHT.get(_orientation(image))
     gray = _is_gray(image)
+    minted = image.info.get("Software") == "imagemint" and "checkpoint" in image.info  # as data.export writes it
     image = _plain(image, gray)
-    return (image.transpose(upright) if upright is not None else image), gray
+    return (image.transpose(upright) if upright is not None else image), gray, minted
 
 
 def _orientation(image: Image.Image) -> int:

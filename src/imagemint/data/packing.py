@@ -183,7 +183,7 @@ def _write_decoded(
             yield chunk
 
     unreadable: list[int] = []
-    start = enlarged = 0
+    start = enlarged = minted = 0
     sides: Counter[int] = Counter()
     with progress.progress(total, "pack") as advance:
         for number, result in enumerate(over(decode, noted(), wanted)):
@@ -204,9 +204,13 @@ def _write_decoded(
                 writer.add(images.transpose(0, 3, 1, 2), labels)
             start += count
             enlarged += result.enlarged
+            minted += result.minted
             sides.update(result.sides)
             advance(count)
     writer.source_sides = _binned(sides)
+    if minted:  # exported by us and packed again: never taken for real images
+        writer.origin = "minted" if minted == writer.images else "mixed"
+        progress.say(f"{some(minted, 'image')} of {writer.images:,} were minted by imagemint, as their PNG files say")
     if enlarged:  # worth knowing before training: an enlarged image is blurred
         (step,) = writer.history
         writer.history = [step.model_copy(update={"parameters": {**step.parameters, "enlarged": enlarged}})]
