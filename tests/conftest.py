@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import hypothesis
-import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
 
 from imagemint.config import Recipe, load_recipe
-from imagemint.data.pack import Pack, Step, writing
+from imagemint.data.pack import Pack
+from tests.digits import digits as arrays_of_digits
+from tests.digits import write
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -31,12 +31,8 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Pack:
     """scikit-learn's 1,797 handwritten digits as a pack: 8x8 gray, ten classes."""
-    data = load_digits()
-    pixels = np.round(data.images[:, None] * 255 / 16).astype(np.uint8)
     dest = tmp_path_factory.mktemp("digits") / "digits.pack"
-    with writing(dest, classes=list("0123456789"), origin="real", history=[Step(command="pack")]) as writer:
-        writer.add(pixels, data.target.astype(np.int64))
-    return writer.pack()
+    return write(dest, *arrays_of_digits(), list("0123456789"))
 
 
 @pytest.fixture(scope="session")

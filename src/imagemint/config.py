@@ -140,6 +140,14 @@ def parse_setting(text: str) -> tuple[str, Any]:
         raise RecipeError(f"--set {text}", "a value that is YAML", "put quotes around it") from None
 
 
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings inside settings by their dotted keys, as `--set` names them: to say in what two of them differ."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
+
+
 def _read(name_or_path: str | Path) -> tuple[dict[str, Any], str]:
     text, path = str(name_or_path), Path(name_or_path)
     if path.suffix in (".yaml", ".yml") or path.is_file():

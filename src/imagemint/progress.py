@@ -64,12 +64,12 @@ def progress(total: int, what: str, *, done: int = 0) -> Iterator[Advance]:
 def _lines(total: int, what: str, done: int) -> Advance:
     """Plain lines for logs: at most one in `_SECONDS_BETWEEN_LINES`, and one at the end of a step that took long."""
     started = last = time.monotonic()
-    state = {"done": done}
+    at = done
 
     def advance(amount: int = 1, note: str = "") -> None:
-        nonlocal last
-        state["done"] += amount
-        now, at = time.monotonic(), state["done"]
+        nonlocal last, at
+        at += amount
+        now = time.monotonic()
         if now - last < _SECONDS_BETWEEN_LINES and (at < total or now - started < _SECONDS_BETWEEN_LINES):
             return
         last = now

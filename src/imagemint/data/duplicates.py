@@ -58,15 +58,20 @@ class Groups:
         return len(sizes), int(sizes.sum()), int(sizes.max(initial=0))
 
 
-def exact_groups(pack: Pack) -> Groups:
-    """Images with the same pixels (128-bit BLAKE2b). Labels play no part."""
-    digests = np.empty(len(pack), "S16")
+def digests(pack: Pack) -> np.ndarray:
+    """A 128-bit BLAKE2b of the pixels of each image: `[n]` of 16 bytes. Labels play no part."""
+    found = np.empty(len(pack), "S16")
     with progress(len(pack), "same pixels") as advance:
         for index in pack.blocks(block_bytes=_HASH_BYTES):
             for k, pixels in zip(index.tolist(), read(pack, index), strict=True):
-                digests[k] = hashlib.blake2b(pixels.data, digest_size=16).digest()
+                found[k] = hashlib.blake2b(pixels.data, digest_size=16).digest()
             advance(len(index))
-    _, first, member = np.unique(digests, return_index=True, return_inverse=True)
+    return found
+
+
+def exact_groups(pack: Pack) -> Groups:
+    """Images with the same pixels."""
+    _, first, member = np.unique(digests(pack), return_index=True, return_inverse=True)
     return Groups(first[member.reshape(-1)].astype(np.int64))
 
 

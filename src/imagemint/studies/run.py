@@ -15,12 +15,11 @@ a test image are left out before anything else happens.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -32,7 +31,8 @@ import numpy as np
 from imagemint import __version__, files, seeds
 from imagemint.augment import classic
 from imagemint.classifiers import AT_LEAST, Evaluation, evaluate, judged, train_classifier
-from imagemint.config import Recipe, load_recipe
+from imagemint.config import Recipe, flat, load_recipe
+from imagemint.data.duplicates import digests
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.rewriting import rewrite
 from imagemint.errors import StudyError
@@ -197,8 +197,7 @@ def _exam(pack: Pack, test: Pack) -> _Exam:
 def _pool(pack: Pack, test: Pack) -> tuple[list[np.ndarray], int]:
     """Indices of the labelled images that may be learned from, class by class, and how many copies were left out."""
     labels = np.asarray(pack.labels)
-    asked = set(_digests(test))
-    copies = np.fromiter((digest in asked for digest in _digests(pack)), bool, len(pack)) & (labels >= 0)
+    copies = np.isin(digests(pack), digests(test)) & (labels >= 0)
     leaked, labelled = int(copies.sum()), int((labels >= 0).sum())
     if pack.fingerprint == test.fingerprint or leaked > MOST_LEAKED * labelled:
         raise StudyError(
@@ -207,13 +206,6 @@ def _pool(pack: Pack, test: Pack) -> tuple[list[np.ndarray], int]:
             "split the images into a training and a test pack first (imagemint.split)",
         )
     return [np.flatnonzero((labels == k) & ~copies) for k in range(len(pack.classes))], leaked
-
-
-def _digests(pack: Pack) -> Iterator[bytes]:
-    """A 128-bit hash of the pixels of each image."""
-    for rows in pack.blocks():
-        for image in pack.pixels[rows[0] : rows[-1] + 1]:
-            yield hashlib.blake2b(image.tobytes(), digest_size=16).digest()
 
 
 # --- the folder ---------------------------------------------------------------------------------------------------
@@ -253,7 +245,7 @@ def _settle(out: Path, plan: _Plan, pack: Pack, test: Pack, extent: dict[str, An
 
 
 def _check_same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
-    old, new = _flat(before), _flat(now)
+    old, new = flat(before), flat(now)
     for key in [*old, *(key for key in new if key not in old)]:
         if old.get(key) != new.get(key):
             raise StudyError(
@@ -261,13 +253,6 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
                 "the settings that it was started with",
                 "use the same settings, or another folder",
             )
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 def _versions() -> dict[str, str]:

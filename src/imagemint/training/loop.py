@@ -18,7 +18,7 @@ from torch import Tensor
 
 import imagemint
 from imagemint import files, images, seeds
-from imagemint.config import Recipe, load_recipe
+from imagemint.config import Recipe, flat, load_recipe
 from imagemint.data.batches import Batches
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import PackError, RunError, TrainingError
@@ -238,20 +238,12 @@ _MAY_CHANGE = {"recipe.epochs", "recipe.images", "recipe.keep", "imagemint"}
 
 
 def _refuse_changes(run: Run, facts: RunFacts) -> None:
-    old, new = _flat(run.facts.model_dump(mode="json")), _flat(facts.model_dump(mode="json"))
+    old, new = flat(run.facts.model_dump(mode="json")), flat(facts.model_dump(mode="json"))
     changed = [key for key in sorted(old | new) if old.get(key) != new.get(key) and key not in _MAY_CHANGE]
     if changed:
         differences = ", ".join(f"{key} was {old.get(key)} and is {new.get(key)}" for key in changed)
         remedy = "resume with what it was, or train into a new folder"
         raise RunError(f"run {run.path} was trained differently: {differences}", "the same recipe and pack", remedy)
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    return {
-        k: v for key, value in tree.items() for k, v in _flat(value, f"{prefix}.{key}" if prefix else key).items()
-    }
 
 
 def _go_back_to_checkpoint(gan: Gan, run: Run) -> None:

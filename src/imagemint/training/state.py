@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from imagemint import files, seeds
@@ -190,9 +190,10 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, name: str, tensors: dict[s
 def _read(checkpoint: Path, name: str, state: dict[str, Any]) -> dict[str, Tensor]:
     file = checkpoint / f"{name}.safetensors"
     try:
-        if _sha256(file) != state[name]:
+        data = file.read_bytes()
+        if hashlib.sha256(data).hexdigest() != state[name]:
             raise SafetensorError("its hash is not the one in state.json")
-        return load_file(file)
+        return load(data)
     except (SafetensorError, FileNotFoundError, KeyError) as error:
         remedy = f"remove {checkpoint}: the one before it is used then"
         raise RunError(f"{file} is damaged ({error})", "a whole checkpoint", remedy) from None
@@ -203,15 +204,3 @@ def _write(path: Path, tensors: dict[str, Tensor]) -> str:
     data = save(tensors)
     path.write_bytes(data)
     return hashlib.sha256(data).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _slow(file)
-
-
-def _slow(file: Any) -> str:  # Python 3.10 has no file_digest
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
