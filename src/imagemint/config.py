@@ -1,4 +1,4 @@
-"""Recipes: the strict, versioned configuration of one training.
+"""Recipes: the strict, versioned configuration of one training, of a GAN or of a baseline.
 
 A recipe holds choices only; size, channels and classes come from the pack. It is read from YAML, overridden by
 `--set key=value`, checked once, and saved with the run. Durations are resolved here into images seen and nowhere
@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from imagemint.errors import RecipeError
 
@@ -42,18 +42,41 @@ class Penalty(_Strict):
     every: int = Field(1, ge=1, description="computed at every n-th D step, n times as strong")
 
 
-class Recipe(_Strict):
-    """Everything that a person chooses about one training. Unknown keys are refused."""
+class _Named(_Strict):
+    """What every recipe says of itself, of a GAN or of a baseline."""
 
     version: Literal[1] = 1
     name: str
     about: str = Field(description="one line for the list of recipes")
     source: str = Field(description="the paper or document that the choices come from")
+    smallest: int = Field(8, ge=1, description="shortest side of images that the recipe is meant for")
+    largest: int = Field(128, ge=1, description="longest side of images that the recipe is meant for")
+    flips: bool = Field(False, description="a mirrored image keeps its class, so classic augmentation may flip")
+
+    @model_validator(mode="after")
+    def _smallest_first(self) -> _Named:
+        if self.smallest > self.largest:
+            raise ValueError(f"smallest {self.smallest} is larger than largest {self.largest}")
+        return self
+
+    def check_fits(self, channels: int, size: tuple[int, int]) -> None:
+        """Raise RecipeError unless images of this size are what the recipe is meant for."""
+        h, w = size
+        if min(h, w) < self.smallest or max(h, w) > self.largest:
+            meant = f"{self.smallest} to {self.largest}"
+            raise RecipeError(
+                f"the pack holds {h}x{w} images and recipe {self.name} is for sides of {meant} pixels",
+                f"a pack whose sides are {meant} pixels",
+                f"pack the images again with --size {self.largest if max(h, w) > self.largest else self.smallest}, "
+                "or choose another recipe (imagemint recipes)",
+            )
+
+
+class Recipe(_Named):
+    """Everything that a person chooses about the training of one GAN. Unknown keys are refused."""
 
     model: str = Field(description="a family of networks (imagemint.models.MODELS)")
     options: dict[str, Any] = Field({}, description="the family's own choices")
-    smallest: int = Field(8, ge=1, description="shortest side of images that the recipe is meant for")
-    largest: int = Field(128, ge=1, description="longest side of images that the recipe is meant for")
     z_size: int = Field(100, ge=1, le=65536)
     noise: Literal["normal", "uniform"] = "normal"
 
@@ -73,7 +96,6 @@ class Recipe(_Strict):
     images: int | None = Field(None, gt=0, description="images seen; or say `epochs`")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
 
-    flips: bool = Field(False, description="a mirrored image keeps its class, so classic augmentation may flip")
     log_every: int = Field(1000, ge=1, description="images seen between lines of log.jsonl")
     picture_every: int = Field(25_000, ge=1, description="images seen between sample grids")
     checkpoint_every: int = Field(25_000, ge=1, description="images seen between checkpoints")
@@ -85,25 +107,62 @@ class Recipe(_Strict):
             raise ValueError("say either epochs or images, not both or neither")
         if self.label_smoothing and self.loss not in ("minimax", "non-saturating"):
             raise ValueError(f"label_smoothing goes with minimax and non-saturating, not with {self.loss}")
-        if self.smallest > self.largest:
-            raise ValueError(f"smallest {self.smallest} is larger than largest {self.largest}")
         return self
 
     def target(self, pack_images: int) -> int:
         """Images seen at which the training ends."""
         return self.images if self.images is not None else math.ceil((self.epochs or 0) * pack_images)
 
+
+class Baseline(_Named):
+    """Everything that a person chooses about a baseline (imagemint.baselines). It is fitted, not trained."""
+
+    model: Literal["pca", "ppca"] = Field(description="pca: reconstructs training images; ppca: samples new ones")
+    components: int = Field(64, ge=1, le=65536, description="directions of each class; fewer where it has few images")
+    pixel_noise: bool = Field(False, description="ppca: samples hold the variance that the components do not explain")
+    smallest: int = Field(1, ge=1, description="shortest side of images that the recipe is meant for")
+
+    @model_validator(mode="after")
+    def _noise_only_where_it_is_part_of_the_model(self) -> Baseline:
+        if self.model == "pca" and self.pixel_noise:
+            raise ValueError("pixel_noise goes with ppca, not with pca")
+        return self
+
+    @property
+    def noise(self) -> Literal["normal", "uniform"]:
+        """How z is distributed. Uniform: it points at one of the training images."""
+        return "uniform" if self.model == "pca" else "normal"
+
+    def numbers(self, values: int) -> int:
+        """Random numbers that an image of so many values is made from: the size of z."""
+        return 1 if self.model == "pca" else self.components + (values if self.pixel_noise else 0)
+
+    def target(self, pack_images: int) -> int:
+        """Images seen at which the fit ends: each once."""
+        return pack_images
+
     def check_fits(self, channels: int, size: tuple[int, int]) -> None:
-        """Raise RecipeError unless images of this size are what the recipe is meant for."""
-        h, w = size
-        if min(h, w) < self.smallest or max(h, w) > self.largest:
-            meant = f"{self.smallest} to {self.largest}"
+        """Raise RecipeError unless the images have the right size and at least as many values as components."""
+        super().check_fits(channels, size)
+        values = channels * size[0] * size[1]
+        if self.components > values:
             raise RecipeError(
-                f"the pack holds {h}x{w} images and recipe {self.name} is for sides of {meant} pixels",
-                f"a pack whose sides are {meant} pixels",
-                f"pack the images again with --size {self.largest if max(h, w) > self.largest else self.smallest}, "
-                "or choose another recipe (imagemint recipes)",
+                f"{self.components} components for images of {values} values",
+                f"1 to {values} components",
+                f"say --set components={values}, or fewer",
             )
+
+
+BASELINES = ("pca", "ppca")
+
+
+def _kind(tree: Any) -> str:
+    model = tree.get("model") if isinstance(tree, dict) else getattr(tree, "model", None)
+    return "baseline" if model in BASELINES else "gan"
+
+
+# For fields that hold either: `model` says which, so that an error is about the right one.
+AnyRecipe = Annotated[Annotated[Recipe, Tag("gan")] | Annotated[Baseline, Tag("baseline")], Discriminator(_kind)]
 
 
 def recipe_names() -> list[str]:
@@ -112,21 +171,28 @@ def recipe_names() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
-def load_recipe(name_or_path: str | Path | Recipe, overrides: dict[str, Any] | None = None) -> Recipe:
+def load_recipe(
+    name_or_path: str | Path | Recipe | Baseline, overrides: dict[str, Any] | None = None
+) -> Recipe | Baseline:
     """A recipe by name or from a YAML file; `overrides` maps dotted keys ("optimizer_g.lr") to values.
 
     Raises RecipeError for unknown recipes, unknown keys and values out of range.
     """
-    if isinstance(name_or_path, Recipe):
+    if isinstance(name_or_path, (Recipe, Baseline)):
         tree, where = name_or_path.model_dump(), f"recipe {name_or_path.name}"
     else:
         tree, where = _read(name_or_path)
     for key, value in (overrides or {}).items():
         _override(tree, key, value, where)
+    kind = Baseline if _kind(tree) == "baseline" else Recipe
+    for key in ("epochs", "images"):
+        if kind is Baseline and key in tree:
+            remedy = f"leave {key} out"
+            raise RecipeError(f"{key} = {tree[key]} in {where}", "no duration: it sees every image once", remedy)
     try:
-        return Recipe.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
-        raise _in_words(error, where) from None
+        raise _in_words(error, where, kind) from None
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -184,11 +250,11 @@ def _override(tree: dict[str, Any], key: str, value: Any, where: str) -> None:
     tree[last] = value
 
 
-def _in_words(error: ValidationError, where: str) -> RecipeError:
+def _in_words(error: ValidationError, where: str, kind: type[_Named]) -> RecipeError:
     first = error.errors(include_url=False)[0]
     key = ".".join(map(str, first["loc"])) or "the recipe"
     if first["type"] == "extra_forbidden":
-        known = ", ".join(Recipe.model_fields)
+        known = ", ".join(kind.model_fields)
         return RecipeError(f"unknown key {key} in {where}", f"one of {known}", "check the spelling")
     if first["type"] == "missing":
         return RecipeError(f"{where} does not say {key}", f"a value for {key}", "add it")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from imagemint import images, seeds
+from imagemint.config import Recipe
 from imagemint.data.pack import UNLABELLED, Minting, Pack, Step, check_absent, writing
 from imagemint.errors import RunError
 from imagemint.models import MODELS
@@ -77,7 +78,7 @@ def mint(
                     seeds.derive(seed, f"mint {classes[label]}", k)
                     for label, k in zip(labels.tolist(), ordinals.tolist(), strict=True)
                 ]
-                z = seeds.noise(image_seeds, recipe.z_size, recipe.noise)
+                z = seeds.noise(image_seeds, run.facts.z_size, recipe.noise)
                 made = generator(z.to(on), torch.from_numpy(labels).to(on))
                 pixels = images.to_pixels(made).cpu().numpy()
                 if unlabelled is not None:
@@ -89,15 +90,15 @@ def mint(
 
 def _counts(run: Run, per_class: int | None, counts: Mapping[str, int] | None, unlabelled: int | None) -> list[int]:
     """How many of each class, in label order; unlabelled images take the place of the first class's."""
-    classes, model = run.facts.pack.classes, run.recipe.model
+    classes, recipe = run.facts.pack.classes, run.recipe
     if sum(each is not None for each in (per_class, counts, unlabelled)) != 1:
         found = "not exactly one of per class, counts and unlabelled"
         raise RunError(found, "one of them", "say --per-class N, --counts name=N,... or --unlabelled N")
     if unlabelled is not None:
         counts = {classes[0]: unlabelled}
-    elif not MODELS[model].conditional and len(classes) > 1:
+    elif isinstance(recipe, Recipe) and not MODELS[recipe.model].conditional and len(classes) > 1:
         raise RunError(
-            f"the networks of {run.path} (model {model}) never saw the labels of their {len(classes)} classes",
+            f"the networks of {run.path} (model {recipe.model}) never saw the labels of their {len(classes)} classes",
             "networks that know classes, or images without labels",
             "mint with --unlabelled N, or train a conditional recipe",
         )

@@ -3,6 +3,7 @@
 RUN/
   run.json               written first: recipe as resolved, seed, precision, the pack's fingerprint and classes
   log.jsonl              one line every `log_every` images: losses; no clock, so that runs can be compared
+                         (of a baseline one line: components and explained variance of each class)
   clock.jsonl            seconds spent, for the curious
   samples/000025000.png  sample grids, by images seen
   checkpoints/000025000/ weights.safetensors, optimizers.safetensors, state.json (written last)
@@ -18,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imagemint import files
-from imagemint.config import Recipe
+from imagemint.config import AnyRecipe, Baseline, Recipe
 from imagemint.errors import RunError
 
 
@@ -40,11 +41,18 @@ class RunFacts(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     imagemint: str
-    recipe: Recipe
+    recipe: AnyRecipe
     seed: int
     precision: str
     device: str
     pack: PackFacts
+
+    @property
+    def z_size(self) -> int:
+        """Random numbers that each image is made from."""
+        h, w = self.pack.size
+        recipe = self.recipe
+        return recipe.z_size if isinstance(recipe, Recipe) else recipe.numbers(self.pack.channels * h * w)
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ class Run:
     facts: RunFacts
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> Recipe | Baseline:
         """The recipe as resolved, overrides included."""
         return self.facts.recipe
 

@@ -31,7 +31,7 @@ import numpy as np
 from imagemint import __version__, files, seeds
 from imagemint.augment import classic
 from imagemint.classifiers import AT_LEAST, Evaluation, evaluate, judged, train_classifier
-from imagemint.config import Recipe, flat, load_recipe
+from imagemint.config import Baseline, Recipe, flat, load_recipe
 from imagemint.data.duplicates import digests
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.rewriting import rewrite
@@ -53,7 +53,7 @@ MOST_LEAKED = 0.01  # share of the training pack that may be copies of test imag
 class _Plan:
     """What decides the rows of a study, beside the packs."""
 
-    recipe: Recipe
+    recipe: Recipe | Baseline
     epochs: float | None
     images: int | None
     classifier_epochs: int
@@ -69,7 +69,7 @@ class _Plan:
 def study(
     pack: Pack | Path | str,
     test: Pack | Path | str,
-    recipe: str | Path | Recipe,
+    recipe: str | Path | Recipe | Baseline,
     out: Path | str,
     *,
     budgets: Sequence[int | str] = (10, 50, ALL),
@@ -95,6 +95,8 @@ def study(
     """
     pack, test, out = open_pack(pack), open_pack(test), Path(out)
     plan = _Plan(load_recipe(recipe), epochs, images, classifier_epochs, classifier_images, minted_per_class, seed)
+    duration = {key: value for key, value in {"epochs": epochs, "images": images}.items() if value is not None}
+    load_recipe(plan.recipe, duration)  # refused now, not when the first GAN is trained
     names, chosen = _budgets(budgets), _arms(arms)
     for what, count in {
         "repeats": repeats,

@@ -14,18 +14,19 @@ from typing import IO, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import imagemint
 from imagemint import files, images, seeds
-from imagemint.config import Recipe, flat, load_recipe
+from imagemint.baselines import fit, members
+from imagemint.config import Baseline, Recipe, flat, load_recipe
 from imagemint.data.batches import Batches
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import PackError, RunError, TrainingError
 from imagemint.models import MODELS
 from imagemint.progress import progress, say
 from imagemint.runs import PackFacts, Run, RunFacts, append_line, keep_lines, open_run, read_lines
-from imagemint.training.state import Gan, load_checkpoint, new_gan, save_checkpoint
+from imagemint.training.state import Gan, load_checkpoint, new_gan, save_checkpoint, save_fitted
 from imagemint.training.step import Values, average_step, discriminator_step, fakes, generator_step
 
 PICTURE_COLUMNS = 10  # samples of each class in a picture
@@ -34,7 +35,7 @@ PICTURE_ROWS = 20  # classes in a picture
 
 def train(
     pack: Pack | Path | str,
-    recipe: Recipe | Path | str,
+    recipe: Recipe | Baseline | Path | str,
     run: Path | str,
     *,
     seed: int = 0,
@@ -44,7 +45,7 @@ def train(
     device: str | None = None,
     **overrides: Any,
 ) -> Run:
-    """Train a GAN on a pack and write the run folder; the newest checkpoint is what `mint` uses.
+    """Train a GAN, or fit a baseline, on a pack and write the run folder; the newest checkpoint is what `mint` uses.
 
     `epochs` or `images` replaces the recipe's duration; `overrides` replaces other fields, dotted keys as
     `**{"optimizer_g.lr": 1e-4}`. With `resume`, a run that is there is continued, bit for bit as if it had never
@@ -56,9 +57,11 @@ def train(
     duration = {"epochs": epochs, "images": images}
     overrides |= {key: value for key, value in duration.items() if value is not None}
     facts = run_facts(pack, load_recipe(recipe, overrides), seed, device)
+    if isinstance(facts.recipe, Baseline):
+        return _fit(pack, facts, facts.recipe, Path(run), resume)
     gan = new_gan(facts)  # before the folder: a recipe that does not fit leaves nothing behind
-    if len(pack.classes) > 1 and not MODELS[facts.recipe.model].conditional:
-        say(f"model {facts.recipe.model} does not look at labels: what it mints will have none")
+    if len(pack.classes) > 1 and not MODELS[gan.recipe.model].conditional:
+        say(f"model {gan.recipe.model} does not look at labels: what it mints will have none")
     opened = _open_or_create(Path(run), facts, resume)
     with _only_one(opened.path):
         _go_back_to_checkpoint(gan, opened)
@@ -66,12 +69,26 @@ def train(
     return opened
 
 
+def _fit(pack: Pack, facts: RunFacts, recipe: Baseline, path: Path, resume: bool) -> Run:
+    """The short way of a baseline. Its checkpoint comes last: a run that has none starts over, with equal result."""
+    by_class = members(pack)  # before the folder, as above
+    run = _open_or_create(path, facts, resume)
+    with _only_one(run.path):
+        if not run.checkpoints():
+            _drop_half_written(run)
+            generator, found = fit(pack, by_class, recipe)
+            keep_lines(run.path / "log.jsonl", [{"images_seen": run.target, **found}])
+            _picture(generator, run, run.target)
+            save_fitted(generator, run)
+    return run
+
+
 def _train(gan: Gan, feed: Feed, run: Run) -> None:
     recipe, target = gan.recipe, run.target
     started, started_at = time.monotonic(), gan.images_seen
 
     if gan.images_seen == 0:
-        _picture(gan, run)
+        _picture(gan.minting_generator, run, 0)
     with progress(target, "train", done=gan.images_seen) as advance, _stop_softly() as stopping:
         while gan.images_seen < target:
             before = gan.images_seen
@@ -79,7 +96,7 @@ def _train(gan: Gan, feed: Feed, run: Run) -> None:
             last = gan.images_seen >= target
             line = _log(gan, run) if last or _passed(before, gan, recipe.log_every) else {}
             if last or _passed(before, gan, recipe.picture_every):
-                _picture(gan, run)
+                _picture(gan.minting_generator, run, gan.images_seen)
             if last or _passed(before, gan, recipe.checkpoint_every) or stopping:
                 save_checkpoint(gan, run)
                 seconds = round(time.monotonic() - started, 3)
@@ -163,28 +180,32 @@ def _log(gan: Gan, run: Run) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def _picture(gan: Gan, run: Run) -> None:
+def _picture(generator: nn.Module, run: Run, images_seen: int) -> None:
     """Samples with the same noise every time, one class a row, as G looks now."""
-    rows = min(len(run.facts.pack.classes), PICTURE_ROWS)
+    facts = run.facts
+    rows = min(len(facts.pack.classes), PICTURE_ROWS)
     count = rows * PICTURE_COLUMNS
-    z = seeds.noise([seeds.derive(gan.seed, "picture", k) for k in range(count)], gan.recipe.z_size, gan.recipe.noise)
-    labels = torch.arange(rows, device=gan.device).repeat_interleave(PICTURE_COLUMNS)
-    generator = gan.minting_generator
+    z = seeds.noise([seeds.derive(facts.seed, "picture", k) for k in range(count)], facts.z_size, facts.recipe.noise)
+    labels = torch.arange(rows, device=facts.device).repeat_interleave(PICTURE_COLUMNS)
     training = generator.training
-    made = images.to_pixels(generator.eval()(z.to(gan.device), labels)).cpu().numpy()
+    made = images.to_pixels(generator.eval()(z.to(facts.device), labels)).cpu().numpy()
     generator.train(training)
     (run.path / "samples").mkdir(exist_ok=True)
-    scale = max(1, 32 // max(run.facts.pack.size))
+    scale = max(1, 32 // max(facts.pack.size))
     made = made.repeat(scale, axis=2).repeat(scale, axis=3)
-    images.save_png(images.grid(made, PICTURE_COLUMNS), run.path / "samples" / f"{gan.images_seen:012d}.png")
+    images.save_png(images.grid(made, PICTURE_COLUMNS), run.path / "samples" / f"{images_seen:012d}.png")
 
 
-def run_facts(pack: Pack, recipe: Recipe, seed: int = 0, device: str | None = None) -> RunFacts:
+def run_facts(pack: Pack, recipe: Recipe | Baseline, seed: int = 0, device: str | None = None) -> RunFacts:
     """Everything that decides what a training computes. Raises where recipe and pack do not fit."""
     recipe.check_fits(pack.channels, pack.size)
     if not len(_labelled(pack)):
         raise PackError(f"no image of {pack.path} has a label", "labelled images", "pack a folder with classes")
     chosen = device or best_device()
+    if isinstance(recipe, Baseline):
+        if chosen != "cpu" and device:
+            say(f"recipe {recipe.name} is fitted on the CPU, not on {device}")
+        chosen = "cpu"
     return RunFacts(
         imagemint=imagemint.__version__,
         recipe=recipe,
@@ -208,8 +229,10 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _precision(recipe: Recipe, device: str) -> str:
+def _precision(recipe: Recipe | Baseline, device: str) -> str:
     """bf16 where the hardware multiplies it natively; elsewhere it is emulated and slower than fp32."""
+    if isinstance(recipe, Baseline):
+        return "fp64"
     if recipe.precision != "auto":
         return recipe.precision
     if device == "cuda":
@@ -248,8 +271,7 @@ def _refuse_changes(run: Run, facts: RunFacts) -> None:
 
 def _go_back_to_checkpoint(gan: Gan, run: Run) -> None:
     """Load the newest whole checkpoint and forget what was logged, drawn or half-written after it."""
-    for aside in sorted(run.path.rglob(".*.partial"), reverse=True):  # left by a kill; the folder is locked
-        shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
+    _drop_half_written(run)
     checkpoints = run.checkpoints()
     while checkpoints:
         try:
@@ -266,6 +288,11 @@ def _go_back_to_checkpoint(gan: Gan, run: Run) -> None:
     for picture in run.samples():
         if int(picture.stem) > gan.images_seen:
             picture.unlink()
+
+
+def _drop_half_written(run: Run) -> None:
+    for aside in sorted(run.path.rglob(".*.partial"), reverse=True):  # left by a kill; the folder is locked
+        shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
 
 
 @contextmanager

@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from imagemint import files, seeds
-from imagemint.config import Optimizer, Recipe
+from imagemint import baselines, files, seeds
+from imagemint.config import Baseline, Optimizer, Recipe
 from imagemint.errors import RecipeError, RunError
 from imagemint.losses import LOSSES
 from imagemint.models import ImageShape, build
@@ -59,6 +59,7 @@ class Gan:
 def new_gan(facts: RunFacts) -> Gan:
     """Freshly initialised networks for a run; the same facts give the same weights."""
     recipe, pack = facts.recipe, facts.pack
+    assert isinstance(recipe, Recipe), recipe.model
     seeds.seed_layers(facts.seed, "initial weights")
     generator, discriminator = build(
         recipe.model, recipe.options, ImageShape(pack.channels, *pack.size), len(pack.classes), recipe.z_size
@@ -107,8 +108,17 @@ def save_checkpoint(gan: Gan, run: Run) -> Path:
             "optimizers": _write(folder / "optimizers.safetensors", _optimizer_tensors(gan)),
         }
         files.write_json(folder / "state.json", state)
-    for old in run.checkpoints()[: -run.recipe.keep]:
+    for old in run.checkpoints()[: -gan.recipe.keep]:
         shutil.rmtree(old)
+    return dest
+
+
+def save_fitted(generator: nn.Module, run: Run) -> Path:
+    """Write the one checkpoint of a baseline."""
+    dest = run.path / "checkpoints" / f"{run.target:012d}"
+    with files.whole_folder(dest) as folder:
+        weights = _write(folder / "weights.safetensors", _tensors({"generator": generator}))
+        files.write_json(folder / "state.json", {"images_seen": run.target, "weights": weights})
     return dest
 
 
@@ -127,16 +137,16 @@ def load_checkpoint(gan: Gan, checkpoint: Path) -> None:
 
 def load_generator(run: Run, checkpoint: Path, device: torch.device) -> nn.Module:
     """The generator to mint from, in evaluation mode: the average where the run keeps one."""
-    facts = run.facts
-    generator, _ = build(
-        facts.recipe.model,
-        facts.recipe.options,
-        ImageShape(facts.pack.channels, *facts.pack.size),
-        len(facts.pack.classes),
-        facts.recipe.z_size,
-    )
+    recipe, pack = run.recipe, run.facts.pack
+    shape, name = ImageShape(pack.channels, *pack.size), "generator"
+    generator: nn.Module
+    if isinstance(recipe, Baseline):
+        generator = baselines.unfitted(recipe, shape, len(pack.classes), pack.images)
+    else:
+        generator, _ = build(recipe.model, recipe.options, shape, len(pack.classes), recipe.z_size)
+        name = "ema" if recipe.ema_images else name
     weights = _read(checkpoint, "weights", checkpoint_state(checkpoint))
-    _load_module(generator, "ema" if facts.recipe.ema_images else "generator", weights, checkpoint)
+    _load_module(generator, name, weights, checkpoint)
     return generator.to(device).requires_grad_(False).eval()
 
 
