@@ -98,6 +98,7 @@ def test_recipes_are_listed(imagemint: Command) -> None:
     assert listed.status == 0
     assert "cdcgan" in listed.out
     assert "demo" in listed.out
+    assert "ppca" in listed.out
 
 
 def test_a_study_from_the_command_line_goes_on_where_it_stopped(imagemint: Command) -> None:

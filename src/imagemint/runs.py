@@ -82,7 +82,7 @@ class Run:
 
     def checkpoints(self) -> list[Path]:
         """Checkpoint folders, oldest first."""
-        return sorted(path for path in (self.path / "checkpoints").glob("*") if (path / "state.json").is_file())
+        return sorted(path for path in (self.path / "checkpoints").glob("[0-9]*") if (path / "state.json").is_file())
 
     @property
     def checkpoint_hash(self) -> str:

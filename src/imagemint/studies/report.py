@@ -401,15 +401,16 @@ def _confusion(study: Study, budget: str, arm: str) -> np.ndarray:
 
 
 def _losses(study: Study) -> str:
+    parts = {"loss_d": ("#0072b2", "discriminator"), "loss_g": ("#d55e00", "generator")}
     logs: dict[str, list[list[dict[str, Any]]]] = {}
     for budget in study.budgets:
         for repeat in range(study.facts["extent"]["repeats"]):
             folder = study.path / "runs" / cell(budget, repeat)
-            if (folder / "run.json").is_file() and (log := open_run(folder).log()):
+            log = open_run(folder).log() if (folder / "run.json").is_file() else []
+            if any(name in line for line in log for name in parts):  # a baseline has none
                 logs.setdefault(budget, []).append(log)
     if not logs:
         return ""
-    parts = {"loss_d": ("#0072b2", "discriminator"), "loss_g": ("#d55e00", "generator")}
     values = [
         line[name] for found in logs.values() for log in found for line in log for name in parts if name in line
     ]
