@@ -257,6 +257,15 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
     assert not (tmp_path / "run").exists()
 
 
+def test_images_without_labels_are_left_out_and_never_alone(digits: Pack, tmp_path: Path) -> None:
+    labels = np.where(np.arange(100) < 60, digits.labels[:100], -1)
+    some = write(tmp_path / "some", digits.pixels[:100], labels, list("0123456789"))
+    assert train(some, "pca", tmp_path / "run").images_seen == 60
+    none = write(tmp_path / "none", digits.pixels[:5], np.full(5, -1), ["a"])
+    with pytest.raises(PackError, match=r"no image of .* has a label"):
+        train(none, "pca", tmp_path / "run2")
+
+
 def test_a_class_without_images_is_refused(digits: Pack, tmp_path: Path) -> None:
     pack = write(tmp_path / "p", digits.pixels[:10], digits.labels[:10], [*"0123456789", "ten"])
     with pytest.raises(PackError, match=r"class 'ten' of .* has no image.*edit drop"):
