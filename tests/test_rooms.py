@@ -17,7 +17,7 @@ ORDER = [
     {"data"},
     {"runs", "losses", "augment", "models"},
     {"classifiers", "training"},
-    {"minting", "baselines", "metrics"},
+    {"minting", "baselines", "metrics", "catalogue"},
     {"studies"},
     {"demo"},
     {"cli_edit"},
