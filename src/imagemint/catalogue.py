@@ -124,16 +124,13 @@ def _layer(name: str, layer: nn.Module, shape: tuple[int, ...]) -> Layer:
     kind = type(layer).__name__
     if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
         kind += f" {layer.kernel_size[0]}/{layer.stride[0]}"
-    return Layer(name or "(itself)", kind, shape, sum(p.numel() for p in _owned(layer) if p.requires_grad), _all(layer))
+    trainable = sum(p.numel() for p in _owned(layer) if p.requires_grad)
+    statistics = sum(b.numel() for b in layer.buffers(recurse=False) if b.is_floating_point())
+    return Layer(name or "(itself)", kind, shape, trainable, sum(p.numel() for p in _owned(layer)) + statistics)
 
 
 def _owned(layer: nn.Module) -> list[nn.Parameter]:
     return list(layer.parameters(recurse=False))
-
-
-def _all(layer: nn.Module) -> int:
-    statistics = sum(b.numel() for b in layer.buffers(recurse=False) if b.is_floating_point())
-    return sum(p.numel() for p in _owned(layer)) + statistics
 
 
 class Part(NamedTuple):
@@ -207,7 +204,7 @@ def recipe_list(recipes: list[Recipe]) -> Page:
         table.add_row(Text(recipe.name), about, f"{h}x{w}x{c}", *numbers)
         row = recipe.model_dump(include={"name", "about", "source", "model", "smallest", "largest", "shown_at"})
         facts.append({**row, "parameters": {name: each.counts() for name, each in counts.items()}})
-    note = "G, D: trainable parameters of generator and discriminator for such images (height x width x channels)"
+    note = "G, D: trainable parameters of both networks for such images (height x width x channels)"
     return Page({"recipes": facts}, [table, Text(note, "dim")])
 
 
@@ -215,7 +212,7 @@ def recipe_page(recipe: Recipe, shape: ImageShape, classes: int) -> Page:
     """Every setting of a recipe, defaults included, and the layers of its networks for images of `shape`."""
     settings = recipe.model_dump(mode="json")
     said = {key: value for key, value in settings.items() if value is not None}
-    text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+    text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, default_flow_style=None, width=90)
     found = networks(recipe, shape, classes)
     tables = layer_tables(recipe, shape, found)
     c, h, w = shape
@@ -258,5 +255,7 @@ def _table(*columns: str, numbers: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for k, column in enumerate(columns):
         number = k >= len(columns) - numbers
-        table.add_column(Text(column), justify="right" if number else "left", no_wrap=number or k == 0)
+        wrap = not number and k > 0
+        justify: Literal["left", "right"] = "right" if number else "left"
+        table.add_column(Text(column), justify=justify, no_wrap=not wrap, max_width=28 if column == "names" else None)
     return table

@@ -48,9 +48,9 @@ class Penalty(_Strict):
 class Shown(_Strict):
     """Images that a recipe is typically trained on."""
 
-    size: int = Field(28, ge=1, description="height and width in pixels")
-    channels: Literal[1, 3] = Field(1, description="1 gray, 3 colour")
-    classes: int = Field(10, ge=1)
+    size: int = Field(ge=1, description="height and width in pixels")
+    channels: Literal[1, 3] = Field(description="1 gray, 3 colour")
+    classes: int = Field(ge=1)
 
 
 class Recipe(_Strict):
@@ -60,7 +60,9 @@ class Recipe(_Strict):
     name: str
     about: str = Field(description="one line for the list of recipes")
     source: str = Field(description="the paper or document that the choices come from")
-    shown_at: Shown = Field(Shown(), description="the images that the list of recipes counts parameters for")
+    shown_at: Shown = Field(
+        Shown(size=28, channels=1, classes=10), description="images that the list of recipes counts parameters for"
+    )
 
     model: str = Field(description="a family of networks (imagemint.models.MODELS)")
     options: dict[str, Any] = Field({}, description="the family's own choices")
