@@ -17,7 +17,7 @@ ORDER = [
     {"data"},
     {"runs", "losses", "augment", "models", "baselines"},
     {"classifiers", "training"},
-    {"minting", "metrics"},
+    {"minting", "metrics", "catalogue"},
     {"studies"},
     {"demo"},
     {"cli_edit"},

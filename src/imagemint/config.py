@@ -25,7 +25,9 @@ class _Strict(BaseModel):
 class Optimizer(_Strict):
     """How one of the two networks is updated."""
 
-    name: Literal["adam", "rmsprop", "sgd"] = "adam"
+    name: Literal["adam", "rmsprop", "sgd"] = Field(
+        "adam", description="adam: Kingma & Ba 2015; rmsprop: Tieleman & Hinton 2012; sgd: no momentum"
+    )
     lr: float = Field(gt=0, le=10)
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam only")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam; for RMSProp the smoothing constant")
@@ -36,10 +38,19 @@ class Penalty(_Strict):
     """A gradient penalty on the discriminator."""
 
     name: Literal["r1r2", "gradient"] = Field(
-        description="r1r2: |gradient|^2 / 2 at real and fake images; gradient: (|gradient| - 1)^2 between (WGAN-GP)"
+        description="r1r2: |gradient|^2 / 2 at real and fake images (Huang et al. 2024); "
+        "gradient: (|gradient| - 1)^2 between them (Gulrajani et al. 2017)"
     )
     weight: float = Field(gt=0)
     every: int = Field(1, ge=1, description="computed at every n-th D step, n times as strong")
+
+
+class Shown(_Strict):
+    """Images that a recipe is typically trained on."""
+
+    size: int = Field(ge=1, description="height and width in pixels")
+    channels: Literal[1, 3] = Field(description="1 gray, 3 colour")
+    classes: int = Field(ge=1)
 
 
 class _Named(_Strict):
@@ -49,6 +60,9 @@ class _Named(_Strict):
     name: str
     about: str = Field(description="one line for the list of recipes")
     source: str = Field(description="the paper or document that the choices come from")
+    shown_at: Shown = Field(
+        Shown(size=28, channels=1, classes=10), description="images that the list of recipes counts parameters for"
+    )
     smallest: int = Field(8, ge=1, description="shortest side of images that the recipe is meant for")
     largest: int = Field(128, ge=1, description="longest side of images that the recipe is meant for")
     flips: bool = Field(False, description="a mirrored image keeps its class, so classic augmentation may flip")
@@ -78,7 +92,7 @@ class Recipe(_Named):
     model: str = Field(description="a family of networks (imagemint.models.MODELS)")
     options: dict[str, Any] = Field({}, description="the family's own choices")
     z_size: int = Field(100, ge=1, le=65536)
-    noise: Literal["normal", "uniform"] = "normal"
+    noise: Literal["normal", "uniform"] = Field("normal", description="of z; normal: N(0, 1); uniform: U(-1, 1)")
 
     loss: str = Field("non-saturating", description="an adversarial loss (imagemint.losses.LOSSES)")
     loss_g: Literal["adversarial", "feature-matching"] = Field(
@@ -92,7 +106,9 @@ class Recipe(_Named):
     pretrain_images: int = Field(0, ge=0, description="images that D alone learns from before G begins")
     optimizer_g: Optimizer
     optimizer_d: Optimizer
-    augment: Literal["none", "affine"] = Field("none", description="the same random maps for real and fake images")
+    augment: Literal["none", "affine"] = Field(
+        "none", description="the same random maps for real and fake images (Zhao et al. 2020)"
+    )
     ema_images: int | None = Field(None, ge=1, description="half-life of the averaged generator, in images seen")
 
     batch_size: int = Field(64, ge=2, le=65536)

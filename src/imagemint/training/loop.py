@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import imagemint
 from imagemint import files, images, seeds
 from imagemint.baselines import fit, members
-from imagemint.config import Baseline, Recipe, flat, load_recipe
+from imagemint.config import Baseline, Recipe, Shown, flat, load_recipe
 from imagemint.data.batches import Batches
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import PackError, RunError, TrainingError
@@ -297,7 +297,8 @@ def _open_or_create(path: Path, facts: RunFacts, resume: bool) -> Run:
     return open_run(path)
 
 
-_MAY_CHANGE = {"recipe.epochs", "recipe.images", "recipe.keep", "imagemint"}
+_DESCRIBES = {"recipe.about", "recipe.source", *(f"recipe.shown_at.{key}" for key in Shown.model_fields)}
+_MAY_CHANGE = {"recipe.epochs", "recipe.images", "recipe.keep", "imagemint", *_DESCRIBES}
 
 
 def _refuse_changes(run: Run, facts: RunFacts) -> None:
