@@ -16,8 +16,10 @@ ORDER = [
     {"config"},
     {"data"},
     {"runs", "losses", "augment", "models"},
-    {"classifiers", "training"},
-    {"minting", "baselines", "metrics"},
+    {"classifiers"},
+    {"metrics"},
+    {"training"},  # after metrics: it chooses the best weights by one of them
+    {"minting", "baselines"},
     {"studies"},
     {"demo"},
     {"cli_edit"},
