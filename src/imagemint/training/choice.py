@@ -2,12 +2,15 @@
 
 The measure is `fd_lenet`, the Frechet distance between samples and held-out real images on features of a LeNet that
 has learned the rest of the training pack. A bank (one GAN a class) is measured class by class and each member's best
-weights are kept on their own, as in Sterzinger, Stippel & Zogaj 2020, who chose each class's epoch by eye; any other
+weights are kept on their own, as Sterzinger, Stippel & Zogaj 2020 chose an epoch for each class; any other
 generator is measured as a whole. Held-out images never reach the GAN or the judge; a test pack plays no part.
 
 Every look has the same noise, the same real images and the same counts, so that looks can be compared with each
 other. With few images the distance is far above what many images would give, by about the same amount at every look;
 what grows is the luck in the choice. With fewer than two held-out images of a class there is no covariance: an error.
+
+There is a look every `choose_every` images and one at the end, so a run that was extended has had one look more, at
+its old end, than one that went through.
 
 RUN/choice.jsonl has one line a look: images_seen, `fd_lenet` by class name (or "all"), `chosen` names that are better
 than ever before, `n_real` and `n_minted` behind each number, and the judge's hash.
@@ -49,7 +52,7 @@ def hold_out(pack: Pack, recipe: Recipe, seed: int) -> Halves | None:
     labels = np.asarray(pack.labels)
     counts = np.bincount(labels[labels >= 0], minlength=len(pack.classes))
     wanted = np.maximum(np.round(counts * recipe.held_out).astype(np.int64), FEWEST_REAL)
-    # A seed of its own: `measure` holds out images too, and its judgement must not rest on those chosen by.
+    # A seed of its own: `measure` holds out images too, and would take the very ones that the weights were chosen by.
     split = halves(pack, np.where(counts > 0, wanted, 0), seeds.derive(seed, "choice"))
     held, left = (np.bincount(labels[part], minlength=len(counts)) for part in (split.held_out, split.reference))
     short = np.flatnonzero((counts > 0) & ((held < FEWEST_REAL) | (left == 0)))
