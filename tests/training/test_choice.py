@@ -165,12 +165,12 @@ def test_real_images_measure_better_than_noise(
 
 
 def test_stopped_and_resumed_is_never_stopped(few: Pack, tmp_path: Path) -> None:
-    straight = train(few, bank(), tmp_path / "straight")
+    straight = train(few, bank(images=48), tmp_path / "straight")
     train(few, bank(), tmp_path / "stopped", images=24)
     ahead = [{**straight.choices()[-1], "images_seen": 36}]  # a look after the checkpoint, as a kill leaves it
     with (tmp_path / "stopped" / "choice.jsonl").open("a") as file:
         file.write(json.dumps(ahead[0]) + "\n")
-    stopped = train(few, bank(), tmp_path / "stopped", images=60, resume=True)
+    stopped = train(few, bank(), tmp_path / "stopped", images=48, resume=True)
     assert stopped.checkpoint_hash == straight.checkpoint_hash
     assert stopped.choices() == straight.choices()
 

@@ -1,9 +1,9 @@
 """One GAN a class: Sterzinger, Stippel & Zogaj 2020. The label says which GAN an image goes through, so it is free.
 
 A bank holds a generator and a discriminator for every class; the members share nothing. In a `balanced` batch each
-member sees `batch_size` images of its class, so they train side by side as if each were alone. The loss is a mean over
-the whole batch, hence a member's gradient is 1/classes of what it would be alone: Adam and RMSProp divide by its size
-and do not see that (up to their eps); SGD needs its learning rate times the number of classes.
+member sees `batch_size` images of its class, so they train side by side as if each were alone. The loss is a mean
+over the whole batch, hence a member's gradient is 1/classes of what it would be alone: Adam and RMSProp divide by its
+size and do not see that (up to their eps); SGD needs its learning rate times the number of classes.
 
 The document gives the layers but neither widths nor kernels. We read:
 
