@@ -16,8 +16,10 @@ ORDER = [
     {"config"},
     {"data"},
     {"runs", "losses", "augment", "models", "baselines"},
-    {"classifiers", "training"},
-    {"minting", "metrics", "catalogue"},
+    {"classifiers"},
+    {"metrics"},
+    {"training"},  # after metrics: it chooses the best weights by one of them
+    {"minting", "catalogue"},
     {"studies"},
     {"demo"},
     {"cli_edit"},

@@ -118,6 +118,11 @@ class Recipe(_Named):
     )
     epochs: float | None = Field(None, gt=0, description="passes over the pack; or say `images`")
     images: int | None = Field(None, gt=0, description="images seen; or say `epochs`")
+    weights: Literal["last", "best"] = Field(
+        "last", description="what is minted from; best: by a measure against images held out of the training pack"
+    )
+    held_out: float = Field(0.2, gt=0, le=0.5, description="share of each class that is held out for the choice")
+    choose_every: int = Field(25_000, ge=1, description="images seen between looks at what the best weights are")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
 
     log_every: int = Field(1000, ge=1, description="images seen between lines of log.jsonl")

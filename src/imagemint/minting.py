@@ -36,8 +36,8 @@ def mint(
 
     Images come class by class in label order. The k-th image of a class is the same whatever else is minted and
     whatever the batch size (up to rounding of floating-point sums), and bit-equal when repeated. Weights are used in
-    fp32, the averaged ones where the run keeps them. Networks that do not see labels can mint `unlabelled` images, or
-    labelled ones where they were trained on a single class.
+    fp32, the best or the averaged ones where the run keeps them. Networks that do not see labels can mint
+    `unlabelled` images, or labelled ones where they were trained on a single class.
 
     Raises RunError for a run without checkpoint and for class names or counts that do not fit.
     """
@@ -67,6 +67,7 @@ def mint(
                 recipe=recipe.name,
                 seed=seed,
                 trained_on=run.facts.pack.fingerprint,
+                chosen={name: best["images_seen"] for name, best in state.get("chosen", {}).items()} or None,
             )
         ]
         total = int(ends[-1])

@@ -4,6 +4,8 @@ RUN/
   run.json               written first: recipe as resolved, seed, precision, the pack's fingerprint and classes
   log.jsonl              one line every `log_every` images: losses; no clock, so that runs can be compared
                          (of a baseline one line: components and explained variance of each class)
+  choice.jsonl           one line every `choose_every` images where the best weights are wanted (training.choice)
+  judge.safetensors      the classifier whose features that choice is made on
   clock.jsonl            seconds spent, for the curious
   samples/000025000.png  sample grids, by images seen
   checkpoints/000025000/ weights.safetensors, optimizers.safetensors, state.json (written last)
@@ -75,6 +77,10 @@ class Run:
     def log(self) -> list[dict[str, Any]]:
         """The lines of log.jsonl: images_seen, loss_d, loss_g, ..."""
         return read_lines(self.path / "log.jsonl")
+
+    def choices(self) -> list[dict[str, Any]]:
+        """The lines of choice.jsonl: images_seen, fd_lenet by class (or of "all"), what was chosen."""
+        return read_lines(self.path / "choice.jsonl")
 
     def samples(self) -> list[Path]:
         """Sample grids in order of images seen."""

@@ -11,7 +11,7 @@ from imagemint import seeds
 from imagemint.config import BASELINES, Recipe, load_recipe, recipe_names
 from imagemint.errors import RecipeError
 from imagemint.models import MODELS, ImageShape, build, parameter_count
-from imagemint.models.layers import LabelledConv, LabelledLinear
+from imagemint.models.layers import DoublingConv, LabelledConv, LabelledLinear
 
 SHAPES = [ImageShape(1, 8, 8), ImageShape(3, 16, 16), ImageShape(1, 28, 28), ImageShape(3, 32, 24)]
 MULTIPLE = {"dcgan": 16}  # of which both sides must be one; 4 for the others
@@ -37,6 +37,7 @@ NATURAL: list[tuple[str, dict[str, object], ImageShape]] = [
     ("dcgan-fd", {"width": 2, "depth": 3, "virtual_batch_norm": True}, MNIST),
     ("ccgan", {}, MNIST),
     ("wgan-gp", {}, LARGE),
+    ("per-class", {}, MNIST),
 ]
 natural = pytest.mark.parametrize(("model", "options", "shape"), NATURAL)
 
@@ -86,6 +87,13 @@ def test_folded_label_planes_are_the_planes(transposed: bool, classes: int) -> N
     else:
         expected = F.conv2d(joined, weight, layer.bias, stride=2, padding=2)
     assert torch.allclose(layer(x, labels), expected)
+
+
+def test_a_doubling_convolution_is_upsampling_and_a_convolution() -> None:
+    layer = DoublingConv(3, 5).double()
+    x = torch.randn(2, 3, 4, 7, dtype=torch.float64)
+    expected = F.conv2d(F.interpolate(x, scale_factor=2.0), layer.weight, layer.bias, padding=1)
+    assert torch.allclose(layer(x), expected)
 
 
 def test_a_labelled_dense_layer_is_a_dense_layer_over_the_joined_one_hot() -> None:

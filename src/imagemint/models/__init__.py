@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from imagemint.errors import RecipeError
-from imagemint.models import cdcgan, conv, dcgan, dcgan_fd, dense, small, wgan_gp
+from imagemint.models import cdcgan, conv, dcgan, dcgan_fd, dense, per_class, small, wgan_gp
 from imagemint.models.shapes import ImageShape as ImageShape
 
 
@@ -23,6 +23,7 @@ class Family(NamedTuple):
     options: type[BaseModel]
     build: Callable[[Any, ImageShape, int, int], tuple[nn.Module, nn.Module]]
     conditional: bool  # the label reaches the networks; otherwise they take labels and ignore them
+    bank: bool = False  # a pair of networks for each class (per_class.Bank), which share nothing
 
 
 MODELS: dict[str, Family] = {
@@ -34,6 +35,7 @@ MODELS: dict[str, Family] = {
     "ccgan": Family(dcgan_fd.Options, dcgan_fd.build_ccgan, conditional=True),
     "wgan-gp": Family(wgan_gp.Options, wgan_gp.build, conditional=False),
     "small": Family(small.Options, small.build, conditional=True),
+    "per-class": Family(per_class.Options, per_class.build, conditional=True, bank=True),
 }
 
 

@@ -25,9 +25,11 @@ from imagemint.data.batches import Batches
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import PackError, RunError, TrainingError
 from imagemint.losses import LOSSES
+from imagemint.metrics.features import Halves
 from imagemint.models import MODELS
 from imagemint.progress import progress, say
 from imagemint.runs import PackFacts, Run, RunFacts, append_line, keep_lines, open_run, read_lines
+from imagemint.training.choice import Chooser, hold_out
 from imagemint.training.state import Gan, check_parts, load_checkpoint, new_gan, save_checkpoint, save_fitted
 from imagemint.training.step import Values, average_step, discriminator_step, fakes, generator_step
 
@@ -64,10 +66,11 @@ def train(
     gan = new_gan(facts)  # before the folder: a recipe that does not fit leaves nothing behind
     if len(pack.classes) > 1 and not MODELS[gan.recipe.model].conditional:
         say(f"model {gan.recipe.model} does not look at labels: what it mints will have none")
+    feed = Feed(pack, gan)
     opened = _open_or_create(Path(run), facts, resume)
     with _only_one(opened.path):
         _go_back_to_checkpoint(gan, opened)
-        _train(gan, Feed(pack, gan), opened)
+        _train(gan, feed, opened)
     return opened
 
 
@@ -87,6 +90,7 @@ def _fit(pack: Pack, facts: RunFacts, recipe: Baseline, path: Path, resume: bool
 
 def _train(gan: Gan, feed: Feed, run: Run) -> None:
     recipe, target = gan.recipe, run.target
+    chooser = Chooser(feed.pack, feed.held_out, gan, run) if feed.held_out is not None else None
     started, started_at = time.monotonic(), gan.images_seen
 
     if gan.images_seen == 0:
@@ -97,6 +101,8 @@ def _train(gan: Gan, feed: Feed, run: Run) -> None:
             iterate(gan, feed)
             last = gan.images_seen >= target
             line = _log(gan, run) if last or _passed(before, gan, recipe.log_every) else {}
+            if chooser and (last or _passed(before, gan, recipe.choose_every)):
+                chooser.look(gan)
             if last or _passed(before, gan, recipe.picture_every):
                 _picture(gan.minting_generator, run, gan.images_seen)
             if last or _passed(before, gan, recipe.checkpoint_every) or stopping:
@@ -138,12 +144,14 @@ class Feed:
 
     They stay uint8 on the disk till then. A batch is drawn from the whole pack; or, where the recipe is `balanced`,
     as much from every class, class by class; or, where it is semi-supervised and some images have no label, from both
-    kinds in `labelled_share`.
+    kinds in `labelled_share`. Where the best weights are wanted, images are held out to choose them by, and neither
+    they nor exact copies of them are ever fed.
     """
 
     def __init__(self, pack: Pack, gan: Gan) -> None:
         self.pack, self.device, self.batch_size = pack, gan.device, gan.batch
-        parts = _parts(pack, gan.recipe, gan.batch)
+        self.held_out = hold_out(pack, gan.recipe, gan.seed)
+        parts = _parts(pack, gan.recipe, gan.batch, self.held_out)
         seeds_of = [gan.seed] if len(parts) == 1 else [seeds.derive(gan.seed, "part", k) for k in range(len(parts))]
         self.parts = [
             (indices, Batches(len(indices), seed), count)
@@ -159,11 +167,13 @@ class Feed:
         return images.to_images(pixels.to(self.device)), labels.to(self.device)
 
 
-def _parts(pack: Pack, recipe: Recipe, batch: int) -> list[tuple[np.ndarray, int]]:
+def _parts(pack: Pack, recipe: Recipe, batch: int, held_out: Halves | None) -> list[tuple[np.ndarray, int]]:
     """Which images make up a batch, and how many of each kind."""
     labels, usable = np.asarray(pack.labels), _usable(pack, recipe)
+    if held_out is not None:
+        usable = np.setdiff1d(usable, np.union1d(held_out.held_out, held_out.twins))
     if recipe.balanced:
-        return [(np.flatnonzero(labels == k), recipe.batch_size) for k in range(len(pack.classes))]
+        return [(usable[labels[usable] == k], recipe.batch_size) for k in range(len(pack.classes))]
     without = usable[labels[usable] < 0]
     if LOSSES[recipe.loss].outputs == "k+1" and len(without):
         count = min(max(round(batch * recipe.labelled_share), 1), batch - 1)
@@ -323,9 +333,9 @@ def _go_back_to_checkpoint(gan: Gan, run: Run) -> None:
                 raise
             say(f"{error.found}: going back to the checkpoint before it")
             shutil.rmtree(checkpoints.pop())
-    log = run.path / "log.jsonl"
-    if log.is_file():
-        keep_lines(log, [line for line in read_lines(log) if line["images_seen"] <= gan.images_seen])
+    for log in (run.path / "log.jsonl", run.path / "choice.jsonl"):
+        if log.is_file():
+            keep_lines(log, [line for line in read_lines(log) if line["images_seen"] <= gan.images_seen])
     for picture in run.samples():
         if int(picture.stem) > gan.images_seen:
             picture.unlink()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from safetensors import SafetensorError
@@ -27,9 +27,16 @@ from imagemint.models import MODELS, ImageShape, build
 from imagemint.runs import Run, RunFacts, checkpoint_state
 
 
+class Chosen(TypedDict):
+    """The best weights so far: when they were taken, and their measure."""
+
+    images_seen: int
+    fd_lenet: float
+
+
 @dataclass
 class Gan:
-    """Both networks, their optimisers, the averaged generator, and how far they have come."""
+    """Both networks, their optimisers, the averaged and the best generator, and how far they have come."""
 
     recipe: Recipe
     seed: int
@@ -41,6 +48,8 @@ class Gan:
     ema: nn.Module | None
     optimizer_g: torch.optim.Optimizer
     optimizer_d: torch.optim.Optimizer
+    best: nn.Module | None = None  # a copy of the generator that training.choice fills
+    chosen: dict[str, Chosen] = field(default_factory=dict)  # by class for a bank, else of "all"; empty: not yet
     images_seen: int = 0
     iterations: int = 0
     pending: dict[str, float] = field(default_factory=dict)  # sums since the last line of the log
@@ -53,7 +62,12 @@ class Gan:
 
     @property
     def minting_generator(self) -> nn.Module:
-        """The weights that are shown and minted from: the average where there is one."""
+        """The weights that are shown and minted from: the best where they are wanted and known, else the last."""
+        return self.best if self.best is not None and self.chosen else self.last_generator
+
+    @property
+    def last_generator(self) -> nn.Module:
+        """The newest weights: the average where there is one."""
         return self.ema if self.ema is not None else self.generator
 
 
@@ -69,6 +83,18 @@ def check_parts(recipe: Recipe) -> None:
             f"a discriminator of {wanted} outputs",
             "k+1 outputs go with loss semi-supervised, 1 with every other loss",
         )
+    if MODELS[recipe.model].bank and not recipe.balanced:
+        raise RecipeError(
+            f"model {recipe.model} with balanced false",
+            "balanced: true, so that the network of every class gets full batches",
+            "add --set balanced=true; batch_size then counts the images of one class",
+        )
+    if MODELS[recipe.model].bank and recipe.loss_g == "feature-matching":
+        raise RecipeError(
+            f"model {recipe.model} with loss_g feature-matching",
+            "loss_g adversarial: features are matched by one discriminator, and here each class has its own",
+            "leave loss_g out",
+        )
 
 
 def new_gan(facts: RunFacts) -> Gan:
@@ -82,6 +108,7 @@ def new_gan(facts: RunFacts) -> Gan:
     device = torch.device(facts.device)
     generator, discriminator = generator.to(device), discriminator.to(device)
     ema = copy.deepcopy(generator).requires_grad_(False).eval() if recipe.ema_images else None
+    best = copy.deepcopy(generator).requires_grad_(False).eval() if recipe.weights == "best" else None
     return Gan(
         recipe=recipe,
         seed=facts.seed,
@@ -91,6 +118,7 @@ def new_gan(facts: RunFacts) -> Gan:
         generator=generator,
         discriminator=discriminator,
         ema=ema,
+        best=best,
         optimizer_g=_optimizer(recipe.optimizer_g, generator),
         optimizer_d=_optimizer(recipe.optimizer_d, discriminator),
     )
@@ -116,6 +144,7 @@ def save_checkpoint(gan: Gan, run: Run) -> Path:
             "images_seen": gan.images_seen,
             "iterations": gan.iterations,
             "pending": gan.pending,
+            **({"chosen": gan.chosen} if gan.chosen else {}),
             "weights": _write(folder / "weights.safetensors", _tensors(_modules(gan))),
             "optimizers": _write(folder / "optimizers.safetensors", _optimizer_tensors(gan)),
         }
@@ -138,6 +167,7 @@ def load_checkpoint(gan: Gan, checkpoint: Path) -> None:
     """Bring `gan` to the state of a checkpoint. Raises RunError where the checkpoint is damaged."""
     state = checkpoint_state(checkpoint)
     weights = _read(checkpoint, "weights", state)
+    gan.chosen = dict(state.get("chosen", {}))
     for name, module in _modules(gan).items():
         _load_module(module, name, weights, checkpoint)
     tensors = _read(checkpoint, "optimizers", state)
@@ -148,23 +178,24 @@ def load_checkpoint(gan: Gan, checkpoint: Path) -> None:
 
 
 def load_generator(run: Run, checkpoint: Path, device: torch.device) -> nn.Module:
-    """The generator to mint from, in evaluation mode: the average where the run keeps one."""
-    recipe, pack = run.recipe, run.facts.pack
+    """The generator to mint from, in evaluation mode: the best or averaged weights where the run keeps them."""
+    recipe, pack, state = run.recipe, run.facts.pack, checkpoint_state(checkpoint)
     shape, name = ImageShape(pack.channels, *pack.size), "generator"
     generator: nn.Module
     if isinstance(recipe, Baseline):
         generator = baselines.unfitted(recipe, shape, len(pack.classes), pack.images)
     else:
         generator, _ = build(recipe.model, recipe.options, shape, len(pack.classes), recipe.z_size)
-        name = "ema" if recipe.ema_images else name
-    weights = _read(checkpoint, "weights", checkpoint_state(checkpoint))
-    _load_module(generator, name, weights, checkpoint)
+        last = "ema" if recipe.ema_images else "generator"
+        name = "best" if state.get("chosen") else last
+    _load_module(generator, name, _read(checkpoint, "weights", state), checkpoint)
     return generator.to(device).requires_grad_(False).eval()
 
 
 def _modules(gan: Gan) -> dict[str, nn.Module]:
     modules = {"generator": gan.generator, "discriminator": gan.discriminator}
-    return modules if gan.ema is None else {**modules, "ema": gan.ema}
+    modules |= {} if gan.ema is None else {"ema": gan.ema}
+    return modules | ({} if gan.best is None or not gan.chosen else {"best": gan.best})
 
 
 def _tensors(modules: dict[str, nn.Module]) -> dict[str, Tensor]:
