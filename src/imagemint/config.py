@@ -52,9 +52,10 @@ class Recipe(_Strict):
 
     model: str = Field(description="a family of networks (imagemint.models.MODELS)")
     options: dict[str, Any] = Field({}, description="the family's own choices")
+    parents: list[str] = Field([], description="mitlgan: run folders whose trained generators are joined, frozen")
     smallest: int = Field(8, ge=1, description="shortest side of images that the recipe is meant for")
     largest: int = Field(128, ge=1, description="longest side of images that the recipe is meant for")
-    z_size: int = Field(100, ge=1, le=65536)
+    z_size: int = Field(100, ge=1, le=65536, description="numbers in z; mitlgan: the parents' sizes added up")
     noise: Literal["normal", "uniform"] = "normal"
 
     loss: str = Field("non-saturating", description="an adversarial loss (imagemint.losses.LOSSES)")
@@ -118,7 +119,7 @@ def load_recipe(name_or_path: str | Path | Recipe, overrides: dict[str, Any] | N
     Raises RecipeError for unknown recipes, unknown keys and values out of range.
     """
     if isinstance(name_or_path, Recipe):
-        tree, where = name_or_path.model_dump(), f"recipe {name_or_path.name}"
+        tree, where = name_or_path.model_dump(exclude_unset=True), f"recipe {name_or_path.name}"
     else:
         tree, where = _read(name_or_path)
     for key, value in (overrides or {}).items():

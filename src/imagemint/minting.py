@@ -11,11 +11,10 @@ import torch
 from imagemint import images, seeds
 from imagemint.data.pack import UNLABELLED, Minting, Pack, Step, check_absent, writing
 from imagemint.errors import RunError
-from imagemint.models import MODELS
 from imagemint.progress import progress
-from imagemint.runs import Run, checkpoint_state, open_run
+from imagemint.runs import Run, checkpoint_state, open_run, seen_packs
 from imagemint.training.loop import best_device
-from imagemint.training.state import load_generator
+from imagemint.training.state import load_generator, sees_labels
 
 BATCH_SIZE = 256
 
@@ -55,7 +54,7 @@ def mint(
     ends = np.cumsum(wanted)  # class k fills positions ends[k] - wanted[k] to ends[k]
     made_of = dict(zip(classes, wanted, strict=True)) if unlabelled is None else {"unlabelled": unlabelled}
     parameters = {"run": str(run.path), "counts": made_of, "seed": seed}
-    history = [Step(command="mint", parameters=parameters, parents=[run.facts.pack.fingerprint])]
+    history = [Step(command="mint", parameters=parameters, parents=seen_packs(run.facts))]
     with writing(dest, classes=classes, origin="minted", history=history) as writer:
         writer.mintings = [
             Minting(
@@ -95,7 +94,7 @@ def _counts(run: Run, per_class: int | None, counts: Mapping[str, int] | None, u
         raise RunError(found, "one of them", "say --per-class N, --counts name=N,... or --unlabelled N")
     if unlabelled is not None:
         counts = {classes[0]: unlabelled}
-    elif not MODELS[model].conditional and len(classes) > 1:
+    elif not sees_labels(run.facts) and len(classes) > 1:
         raise RunError(
             f"the networks of {run.path} (model {model}) never saw the labels of their {len(classes)} classes",
             "networks that know classes, or images without labels",

@@ -8,7 +8,8 @@ relu, which cannot reach the dark half of [-1, 1] and may pass 1: `tanh` is our 
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,6 +19,7 @@ from imagemint.errors import RecipeError
 from imagemint.models import wgan_gp
 from imagemint.models.layers import glorot
 from imagemint.models.shapes import ImageShape
+from imagemint.seeds import Noise
 
 Output = Literal["tanh", "relu"]
 _BLOCKS, _WIDTH = 6, 256  # dense-residual blocks, and the channels that each adds
@@ -30,6 +32,14 @@ class Options(BaseModel):
 
     output: Output = Field("tanh", description="relu is the document's; it cannot draw what is darker than mid-gray")
     dropout: float = Field(0.3, ge=0, lt=1, description="in D, as in wgan-gp")
+
+
+class Parent(NamedTuple):
+    """A trained generator and the noise that it was trained with."""
+
+    generator: nn.Module
+    z_size: int
+    noise: Noise = "normal"
 
 
 class Joiner(nn.Module):
@@ -86,29 +96,29 @@ def _norm(channels: int) -> nn.InstanceNorm2d:
 class MitlganGenerator(nn.Module):
     """z float `[n, sum of the parents' z sizes]`, labels int64 `[n]` -> images `[n, c, h, w]`, range as in Joiner.
 
-    Each parent gets its own part of z, in order, and the same labels. The parents stay as they are: without gradient
-    and in evaluation mode, whatever mode this network is in. They become this module's own and are saved with it.
+    Each parent gets its own part of z, in order, and the same labels. z is N(0, 1); for a parent that was trained
+    with uniform noise, its part goes through the distribution function of N(0, 1), which makes it exactly U(-1, 1).
+    The parents stay as they are: without gradient and in evaluation mode, whatever mode this network is in. They
+    become this module's own and are saved with it.
 
     Raises RecipeError for fewer than two parents and for one whose images have another shape.
     """
 
-    def __init__(self, parents: list[nn.Module], parent_z: list[int], shape: ImageShape, output: Output) -> None:
+    def __init__(self, parents: list[Parent], shape: ImageShape, output: Output) -> None:
         super().__init__()
-        assert len(parents) == len(parent_z)
-        if len(parents) < 2:
-            raise RecipeError(
-                f"{len(parents)} parents", "two trained runs or more", "name the runs in parents: [RUN, RUN, ...]"
-            )
-        self.parents = nn.ModuleList(parents).requires_grad_(False).eval()
-        self.parent_z = parent_z
+        check_enough(len(parents))
+        self.parents = nn.ModuleList(parent.generator for parent in parents).requires_grad_(False).eval()
+        self.parent_z = [parent.z_size for parent in parents]
+        self.parent_noise = [parent.noise for parent in parents]
         self._check_shapes(shape)
         self.joiner = Joiner(len(parents), shape, output)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """Shapes and ranges as above."""
-        parts = torch.split(z, self.parent_z, 1)
+        parts = zip(torch.split(z, self.parent_z, 1), self.parent_noise, strict=True)
         with torch.no_grad():
-            made = [parent(part, labels) for parent, part in zip(self.parents, parts, strict=True)]
+            noise = [torch.erf(part / math.sqrt(2)) if kind == "uniform" else part for part, kind in parts]
+            made = [parent(part, labels) for parent, part in zip(self.parents, noise, strict=True)]
         return self.joiner(torch.cat(made, 1))
 
     def train(self, mode: bool = True) -> MitlganGenerator:
@@ -131,13 +141,23 @@ class MitlganGenerator(nn.Module):
                 )
 
 
+def check_enough(parents: int) -> None:
+    """Raise RecipeError for fewer than two parents."""
+    if parents < 2:
+        raise RecipeError(
+            f"{parents} parent{'' if parents == 1 else 's'} for model mitlgan",
+            "two trained runs or more",
+            "name them: --set 'parents=[RUN, RUN]'",
+        )
+
+
 def _words(shape: ImageShape) -> str:
     return f"{shape.height}x{shape.width}x{shape.channels}"
 
 
 def build(
-    options: Options, shape: ImageShape, parents: list[nn.Module], parent_z: list[int]
+    options: Options, shape: ImageShape, parents: list[Parent]
 ) -> tuple[MitlganGenerator, wgan_gp.Discriminator]:
-    """The pair of networks for one pack from its trained parents; the recipe's z_size is the sum of `parent_z`."""
-    generator = MitlganGenerator(parents, parent_z, shape, options.output)
+    """The pair of networks for one pack from its trained parents; the recipe's z_size is the sum of theirs."""
+    generator = MitlganGenerator(parents, shape, options.output)
     return generator, wgan_gp.Discriminator(wgan_gp.Options(dropout=options.dropout), shape)

@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -22,10 +22,10 @@ from imagemint.config import Recipe, flat, load_recipe
 from imagemint.data.batches import Batches
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import PackError, RunError, TrainingError
-from imagemint.models import MODELS
 from imagemint.progress import progress, say
-from imagemint.runs import PackFacts, Run, RunFacts, append_line, keep_lines, open_run, read_lines
-from imagemint.training.state import Gan, load_checkpoint, new_gan, save_checkpoint
+from imagemint.runs import PackFacts, ParentFacts, Run, RunFacts, append_line, keep_lines, open_run, read_lines
+from imagemint.training.parents import load_parents, with_parents
+from imagemint.training.state import Gan, load_checkpoint, new_gan, save_checkpoint, sees_labels
 from imagemint.training.step import Values, average_step, discriminator_step, fakes, generator_step
 
 PICTURE_COLUMNS = 10  # samples of each class in a picture
@@ -55,9 +55,13 @@ def train(
     pack = open_pack(pack)
     duration = {"epochs": epochs, "images": images}
     overrides |= {key: value for key, value in duration.items() if value is not None}
-    facts = run_facts(pack, load_recipe(recipe, overrides), seed, device)
+    continued = open_run(run) if resume and (Path(run) / "run.json").is_file() else None
+    known = continued.facts.parents if continued else []
+    facts = run_facts(pack, load_recipe(recipe, overrides), seed, device, known)
     gan = new_gan(facts)  # before the folder: a recipe that does not fit leaves nothing behind
-    if len(pack.classes) > 1 and not MODELS[facts.recipe.model].conditional:
+    if continued is None or not continued.checkpoints():
+        load_parents(gan, facts)
+    if len(pack.classes) > 1 and not sees_labels(facts):
         say(f"model {facts.recipe.model} does not look at labels: what it mints will have none")
     opened = _open_or_create(Path(run), facts, resume)
     with _only_one(opened.path):
@@ -179,9 +183,15 @@ def _picture(gan: Gan, run: Run) -> None:
     images.save_png(images.grid(made, PICTURE_COLUMNS), run.path / "samples" / f"{gan.images_seen:012d}.png")
 
 
-def run_facts(pack: Pack, recipe: Recipe, seed: int = 0, device: str | None = None) -> RunFacts:
-    """Everything that decides what a training computes. Raises where recipe and pack do not fit."""
+def run_facts(
+    pack: Pack, recipe: Recipe, seed: int = 0, device: str | None = None, known: Sequence[ParentFacts] = ()
+) -> RunFacts:
+    """Everything that decides what a training computes. Raises where recipe, parents and pack do not fit.
+
+    `known`: the parents of a run that is continued, in case their folders are gone.
+    """
     recipe.check_fits(pack.channels, pack.size)
+    recipe, parents = with_parents(recipe, pack, known)
     if not len(_labelled(pack)):
         raise PackError(f"no image of {pack.path} has a label", "labelled images", "pack a folder with classes")
     chosen = device or best_device()
@@ -198,6 +208,7 @@ def run_facts(pack: Pack, recipe: Recipe, seed: int = 0, device: str | None = No
             channels=pack.channels,
             size=pack.size,
         ),
+        parents=parents,
     )
 
 
@@ -238,12 +249,19 @@ _MAY_CHANGE = {"recipe.epochs", "recipe.images", "recipe.keep", "imagemint"}
 
 
 def _refuse_changes(run: Run, facts: RunFacts) -> None:
-    old, new = flat(run.facts.model_dump(mode="json")), flat(facts.model_dump(mode="json"))
+    old, new = _settings(run.facts), _settings(facts)
     changed = [key for key in sorted(old | new) if old.get(key) != new.get(key) and key not in _MAY_CHANGE]
     if changed:
         differences = ", ".join(f"{key} was {old.get(key)} and is {new.get(key)}" for key in changed)
         remedy = "resume with what it was, or train into a new folder"
         raise RunError(f"run {run.path} was trained differently: {differences}", "the same recipe and pack", remedy)
+
+
+def _settings(facts: RunFacts) -> dict[str, Any]:
+    """What must not change, by dotted keys; parents are what their weights are, wherever they lie."""
+    tree = facts.model_dump(mode="json")
+    tree["recipe"]["parents"] = {str(k): parent.weights for k, parent in enumerate(facts.parents, 1)}
+    return flat({key: value for key, value in tree.items() if key != "parents"})
 
 
 def _go_back_to_checkpoint(gan: Gan, run: Run) -> None:

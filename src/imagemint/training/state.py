@@ -23,8 +23,9 @@ from imagemint import files, seeds
 from imagemint.config import Optimizer, Recipe
 from imagemint.errors import RecipeError, RunError
 from imagemint.losses import LOSSES
-from imagemint.models import ImageShape, build
-from imagemint.runs import Run, RunFacts, checkpoint_state
+from imagemint.models import JOINED, MODELS, ImageShape, build, join
+from imagemint.models.mitlgan import Parent
+from imagemint.runs import ParentFacts, Run, RunFacts, checkpoint_state
 
 
 @dataclass
@@ -57,12 +58,13 @@ class Gan:
 
 
 def new_gan(facts: RunFacts) -> Gan:
-    """Freshly initialised networks for a run; the same facts give the same weights."""
-    recipe, pack = facts.recipe, facts.pack
+    """Freshly initialised networks for a run; the same facts give the same weights.
+
+    Parents too are fresh: training.parents.load_parents or a checkpoint brings their weights.
+    """
+    recipe = facts.recipe
     seeds.seed_layers(facts.seed, "initial weights")
-    generator, discriminator = build(
-        recipe.model, recipe.options, ImageShape(pack.channels, *pack.size), len(pack.classes), recipe.z_size
-    )
+    generator, discriminator = networks(facts)
     if recipe.loss not in LOSSES:
         raise RecipeError(f"loss {recipe.loss!r}", f"one of {', '.join(LOSSES)}", "change loss in the recipe")
     if recipe.options.get("outputs", 1) != 1:
@@ -81,6 +83,23 @@ def new_gan(facts: RunFacts) -> Gan:
         optimizer_g=_optimizer(recipe.optimizer_g, generator),
         optimizer_d=_optimizer(recipe.optimizer_d, discriminator),
     )
+
+
+def networks(facts: RunFacts | ParentFacts) -> tuple[nn.Module, nn.Module]:
+    """Generator and discriminator that fit a run, initialised from torch's global generator."""
+    recipe, pack = facts.recipe, facts.pack
+    shape = ImageShape(pack.channels, *pack.size)
+    if recipe.model != JOINED:
+        return build(recipe.model, recipe.options, shape, len(pack.classes), recipe.z_size)
+    parents = [Parent(networks(each)[0], each.recipe.z_size, each.recipe.noise) for each in facts.parents]
+    return join(recipe.options, shape, parents)
+
+
+def sees_labels(facts: RunFacts | ParentFacts) -> bool:
+    """Whether the label changes what the generator makes; in a joined one it does where it does in a parent."""
+    if facts.recipe.model == JOINED:
+        return any(sees_labels(parent) for parent in facts.parents)
+    return MODELS[facts.recipe.model].conditional
 
 
 def _optimizer(choice: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
@@ -127,16 +146,9 @@ def load_checkpoint(gan: Gan, checkpoint: Path) -> None:
 
 def load_generator(run: Run, checkpoint: Path, device: torch.device) -> nn.Module:
     """The generator to mint from, in evaluation mode: the average where the run keeps one."""
-    facts = run.facts
-    generator, _ = build(
-        facts.recipe.model,
-        facts.recipe.options,
-        ImageShape(facts.pack.channels, *facts.pack.size),
-        len(facts.pack.classes),
-        facts.recipe.z_size,
-    )
+    generator, _ = networks(run.facts)
     weights = _read(checkpoint, "weights", checkpoint_state(checkpoint))
-    _load_module(generator, "ema" if facts.recipe.ema_images else "generator", weights, checkpoint)
+    _load_module(generator, "ema" if run.recipe.ema_images else "generator", weights, checkpoint)
     return generator.to(device).requires_grad_(False).eval()
 
 
