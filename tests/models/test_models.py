@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from imagemint import seeds
 from imagemint.config import load_recipe, recipe_names
 from imagemint.errors import RecipeError
-from imagemint.models import MODELS, ImageShape, build, parameter_count
+from imagemint.models import JOINED, MODELS, ImageShape, build, join, parameter_count
+from imagemint.models.mitlgan import Parent
 from imagemint.models.layers import LabelledConv, LabelledLinear
 
 SHAPES = [ImageShape(1, 8, 8), ImageShape(3, 16, 16), ImageShape(1, 28, 28), ImageShape(3, 32, 24)]
@@ -171,13 +172,18 @@ def test_in_evaluation_an_image_is_its_own_and_the_same_again(
 def test_every_recipe_builds(name: str) -> None:
     recipe = load_recipe(name)
     side = min(max(recipe.smallest, 16), recipe.largest)
-    build(recipe.model, recipe.options, ImageShape(1, side, side), 10, recipe.z_size)
+    shape = ImageShape(1, side, side)
+    if recipe.model == JOINED:
+        join(recipe.options, shape, [Parent(build("wgan-gp", {}, shape, 10, 4)[0], 4) for _ in range(2)])
+    else:
+        build(recipe.model, recipe.options, shape, 10, recipe.z_size)
 
 
 @pytest.mark.parametrize(
     ("model", "options", "shape", "line"),
     [
-        ("biggan", {}, SHAPES[0], "wanted one of cdcgan"),
+        ("biggan", {}, SHAPES[0], "wanted one of cdcgan.*mitlgan"),
+        ("mitlgan", {}, SHAPES[0], "0 parents for model mitlgan.*parents="),
         ("small", {"widht": 8}, SHAPES[0], "options.widht of model small"),
         ("small", {"width": 0}, SHAPES[0], "options.width of model small"),
         ("cdcgan", {}, ImageShape(1, 30, 28), "multiples of 4"),

@@ -318,7 +318,8 @@ def test_mitlgan_gives_each_parent_its_own_part_of_z_and_the_label(joined: mitlg
 def test_mitlgan_literal_output_never_leaves_the_bright_half() -> None:
     shape, made = ImageShape(1, 8, 8), torch.randn(4, 2, 8, 8)
     torch.manual_seed(0)
-    tanh, relu = mitlgan.Joiner(2, shape, "tanh"), mitlgan.Joiner(2, shape, "relu")
+    relu_options = mitlgan.Options.model_validate({"output": "relu"})
+    tanh, relu = mitlgan.Joiner(2, shape, DEFAULTS), mitlgan.Joiner(2, shape, relu_options)
     relu.load_state_dict(tanh.state_dict())
     low, literal = tanh(made).detach(), relu(made).detach()
     assert float(low.min()) < 0 and float(low.abs().max()) <= 1
@@ -328,7 +329,7 @@ def test_mitlgan_literal_output_never_leaves_the_bright_half() -> None:
 def test_mitlgan_joins_more_than_two_parents() -> None:
     shape = ImageShape(1, 16, 12)
     parents = [mitlgan.Parent(wgan_gp.Generator(shape, k), k) for k in (3, 4, 5)]
-    generator = mitlgan.MitlganGenerator(parents, shape, "tanh")
+    generator = mitlgan.MitlganGenerator(parents, shape, DEFAULTS)
     assert counts(generator.joiner)[0] == 3 * 1 + 1
     assert generator(torch.randn(2, 12), torch.zeros(2)).shape == (2, 1, 16, 12)
 

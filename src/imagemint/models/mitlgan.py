@@ -22,7 +22,6 @@ from imagemint.models.shapes import ImageShape
 from imagemint.seeds import Noise
 
 Output = Literal["tanh", "relu"]
-_BLOCKS, _WIDTH = 6, 256  # dense-residual blocks, and the channels that each adds
 
 
 class Options(BaseModel):
@@ -31,6 +30,8 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     output: Output = Field("tanh", description="relu is the document's; it cannot draw what is darker than mid-gray")
+    width: int = Field(256, ge=4, le=4096, multiple_of=4, description="channels that each dense-residual block adds")
+    blocks: int = Field(6, ge=1, le=64, description="dense-residual blocks")
     dropout: float = Field(0.3, ge=0, lt=1, description="in D, as in wgan-gp")
 
 
@@ -49,22 +50,23 @@ class Joiner(nn.Module):
     of 4 and at least 8.
     """
 
-    def __init__(self, parents: int, shape: ImageShape, output: Output) -> None:
+    def __init__(self, parents: int, shape: ImageShape, options: Options) -> None:
         super().__init__()
         shape.check_divisible(4 if min(shape.height, shape.width) > 4 else 8, "mitlgan")
-        self.output = output
+        self.output = options.output
+        width, half, quarter = options.width, options.width // 2, options.width // 4
         self.join = nn.Sequential(nn.Conv2d(parents * shape.channels, shape.channels, 1), nn.ReLU())
         self.down = nn.Sequential(
-            _layer(shape.channels, 64, 7), _layer(64, 128, 3, stride=2), _layer(128, _WIDTH, 3, stride=2)
+            _layer(shape.channels, quarter, 7), _layer(quarter, half, 3, stride=2), _layer(half, width, 3, stride=2)
         )
-        self.blocks = nn.Sequential(*(_Block((1 + k) * _WIDTH) for k in range(_BLOCKS)))
+        self.blocks = nn.Sequential(*(_Block((1 + k) * width, width) for k in range(options.blocks)))
         self.up = nn.Sequential(
             nn.Upsample(scale_factor=2),
-            _layer((1 + _BLOCKS) * _WIDTH, 128, 3),
+            _layer((1 + options.blocks) * width, half, 3),
             nn.Upsample(scale_factor=2),
-            _layer(128, 64, 3),
+            _layer(half, quarter, 3),
         )
-        self.last = nn.Sequential(nn.Conv2d(64, shape.channels, 7, padding=3), _norm(shape.channels))
+        self.last = nn.Sequential(nn.Conv2d(quarter, shape.channels, 7, padding=3), _norm(shape.channels))
         glorot(self)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -74,11 +76,11 @@ class Joiner(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions, whose output is joined to the input: `[n, in, h, w]` -> `[n, in + 256, h, w]`."""
+    """Two convolutions, whose output is joined to the input: `[n, in, h, w]` -> `[n, in + width, h, w]`."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.conv1, self.conv2 = _layer(channels, _WIDTH, 3), _layer(_WIDTH, _WIDTH, 3)
+        self.conv1, self.conv2 = _layer(channels, width, 3), _layer(width, width, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([x, self.conv2(self.conv1(x))], 1)
@@ -104,14 +106,14 @@ class MitlganGenerator(nn.Module):
     Raises RecipeError for fewer than two parents and for one whose images have another shape.
     """
 
-    def __init__(self, parents: list[Parent], shape: ImageShape, output: Output) -> None:
+    def __init__(self, parents: list[Parent], shape: ImageShape, options: Options) -> None:
         super().__init__()
         check_enough(len(parents))
         self.parents = nn.ModuleList(parent.generator for parent in parents).requires_grad_(False).eval()
         self.parent_z = [parent.z_size for parent in parents]
         self.parent_noise = [parent.noise for parent in parents]
         self._check_shapes(shape)
-        self.joiner = Joiner(len(parents), shape, output)
+        self.joiner = Joiner(len(parents), shape, options)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """Shapes and ranges as above."""
@@ -159,5 +161,5 @@ def build(
     options: Options, shape: ImageShape, parents: list[Parent]
 ) -> tuple[MitlganGenerator, wgan_gp.Discriminator]:
     """The pair of networks for one pack from its trained parents; the recipe's z_size is the sum of theirs."""
-    generator = MitlganGenerator(parents, shape, options.output)
+    generator = MitlganGenerator(parents, shape, options)
     return generator, wgan_gp.Discriminator(wgan_gp.Options(dropout=options.dropout), shape)
