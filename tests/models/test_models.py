@@ -11,8 +11,8 @@ from imagemint import seeds
 from imagemint.config import load_recipe, recipe_names
 from imagemint.errors import RecipeError
 from imagemint.models import JOINED, MODELS, ImageShape, build, join, parameter_count
-from imagemint.models.mitlgan import Parent
 from imagemint.models.layers import LabelledConv, LabelledLinear
+from imagemint.models.mitlgan import Parent
 
 SHAPES = [ImageShape(1, 8, 8), ImageShape(3, 16, 16), ImageShape(1, 28, 28), ImageShape(3, 32, 24)]
 MULTIPLE = {"dcgan": 16}  # of which both sides must be one; 4 for the others

@@ -27,7 +27,9 @@ def with_parents(recipe: Recipe, pack: Pack, known: Sequence[ParentFacts]) -> tu
     if recipe.model != JOINED:
         if recipe.parents:
             found = f"parents {', '.join(recipe.parents)} for model {recipe.model}"
-            raise RecipeError(found, f"parents for model {JOINED} alone", f"train --recipe {JOINED}, or leave them out")
+            raise RecipeError(
+                found, f"parents for model {JOINED} alone", f"train --recipe {JOINED}, or leave them out"
+            )
         return recipe, []
     check_enough(len(recipe.parents))
     parents = [_parent(path, pack, known) for path in recipe.parents]
