@@ -11,7 +11,7 @@ from imagemint import seeds
 from imagemint.config import load_recipe, recipe_names
 from imagemint.errors import RecipeError
 from imagemint.models import JOINED, MODELS, ImageShape, build, join, parameter_count
-from imagemint.models.layers import LabelledConv, LabelledLinear
+from imagemint.models.layers import DoublingConv, LabelledConv, LabelledLinear
 from imagemint.models.mitlgan import Parent
 
 SHAPES = [ImageShape(1, 8, 8), ImageShape(3, 16, 16), ImageShape(1, 28, 28), ImageShape(3, 32, 24)]
@@ -97,6 +97,21 @@ def test_a_labelled_dense_layer_is_a_dense_layer_over_the_joined_one_hot() -> No
     joined = torch.cat([x, F.one_hot(labels, 4).float()], 1)
     expected = F.linear(joined, torch.cat([layer.weight, layer.label_weight], 1), layer.bias)
     assert torch.allclose(layer(x, labels), expected, atol=1e-6)
+
+
+def test_doubling_conv_is_doubling_and_a_convolution() -> None:
+    """Values, and gradients of image, weights and biases; odd and unequal sides, one pixel too."""
+    layer = DoublingConv(3, 5)
+    for h, w in ((4, 7), (1, 1)):
+        x = torch.randn(2, 3, h, w, requires_grad=True)
+        doubled = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        expected = F.conv2d(doubled, layer.weight, layer.bias, padding=1)
+        assert torch.allclose(layer(x), expected, atol=1e-6)
+        inputs, weights = (x, *layer.parameters()), torch.randn_like(expected)
+        for mine, theirs in zip(
+            *(torch.autograd.grad(y, inputs, weights) for y in (layer(x), expected)), strict=True
+        ):
+            assert torch.allclose(mine, theirs, atol=1e-4)
 
 
 @pytest.mark.parametrize(("model", "shape"), list(product(MODELS, SHAPES)))

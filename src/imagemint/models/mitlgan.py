@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from imagemint.errors import RecipeError
 from imagemint.models import wgan_gp
-from imagemint.models.layers import glorot
+from imagemint.models.layers import DoublingConv, glorot
 from imagemint.models.shapes import ImageShape
 from imagemint.seeds import Noise
 
@@ -60,12 +60,8 @@ class Joiner(nn.Module):
             _layer(shape.channels, quarter, 7), _layer(quarter, half, 3, stride=2), _layer(half, width, 3, stride=2)
         )
         self.blocks = nn.Sequential(*(_Block((1 + k) * width, width) for k in range(options.blocks)))
-        self.up = nn.Sequential(
-            nn.Upsample(scale_factor=2),
-            _layer((1 + options.blocks) * width, half, 3),
-            nn.Upsample(scale_factor=2),
-            _layer(half, quarter, 3),
-        )
+        wide = (1 + options.blocks) * width
+        self.up = nn.Sequential(*_layer_up(wide, half), *_layer_up(half, quarter))
         self.last = nn.Sequential(nn.Conv2d(quarter, shape.channels, 7, padding=3), _norm(shape.channels))
         glorot(self)
 
@@ -89,6 +85,11 @@ class _Block(nn.Module):
 def _layer(before: int, after: int, kernel: int, stride: int = 1) -> nn.Sequential:
     conv = nn.Conv2d(before, after, kernel, stride=stride, padding=kernel // 2)
     return nn.Sequential(conv, _norm(after), nn.ReLU())
+
+
+def _layer_up(before: int, after: int) -> tuple[nn.Module, ...]:
+    """Sides doubled."""
+    return DoublingConv(before, after), _norm(after), nn.ReLU()
 
 
 def _norm(channels: int) -> nn.InstanceNorm2d:

@@ -46,6 +46,7 @@ def train(
 ) -> Run:
     """Train a GAN on a pack and write the run folder; the newest checkpoint is what `mint` uses.
 
+    Where the recipe names parents (mitlgan), their folders are needed until the first checkpoint is written.
     `epochs` or `images` replaces the recipe's duration; `overrides` replaces other fields, dotted keys as
     `**{"optimizer_g.lr": 1e-4}`. With `resume`, a run that is there is continued, bit for bit as if it had never
     stopped (on the CPU), or returned at once when it is finished; another recipe, seed or pack is refused.
