@@ -91,7 +91,8 @@ class Recipe(_Named):
 
     model: str = Field(description="a family of networks (imagemint.models.MODELS)")
     options: dict[str, Any] = Field({}, description="the family's own choices")
-    z_size: int = Field(100, ge=1, le=65536)
+    parents: list[str] = Field([], description="mitlgan: run folders whose trained generators are joined, frozen")
+    z_size: int = Field(100, ge=1, le=65536, description="numbers in z; mitlgan: the parents' sizes added up")
     noise: Literal["normal", "uniform"] = Field("normal", description="of z; normal: N(0, 1); uniform: U(-1, 1)")
 
     loss: str = Field("non-saturating", description="an adversarial loss (imagemint.losses.LOSSES)")
@@ -212,7 +213,7 @@ def load_recipe(
     Raises RecipeError for unknown recipes, unknown keys and values out of range.
     """
     if isinstance(name_or_path, (Recipe, Baseline)):
-        tree, where = name_or_path.model_dump(), f"recipe {name_or_path.name}"
+        tree, where = name_or_path.model_dump(exclude_unset=True), f"recipe {name_or_path.name}"
     else:
         tree, where = _read(name_or_path)
     for key, value in (overrides or {}).items():

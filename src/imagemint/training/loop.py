@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -26,11 +26,19 @@ from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import PackError, RunError, TrainingError
 from imagemint.losses import LOSSES
 from imagemint.metrics.features import Halves
-from imagemint.models import MODELS
 from imagemint.progress import progress, say
-from imagemint.runs import PackFacts, Run, RunFacts, append_line, keep_lines, open_run, read_lines
+from imagemint.runs import PackFacts, ParentFacts, Run, RunFacts, append_line, keep_lines, open_run, read_lines
 from imagemint.training.choice import Chooser, hold_out
-from imagemint.training.state import Gan, check_parts, load_checkpoint, new_gan, save_checkpoint, save_fitted
+from imagemint.training.parents import load_parents, with_parents
+from imagemint.training.state import (
+    Gan,
+    check_parts,
+    load_checkpoint,
+    new_gan,
+    save_checkpoint,
+    save_fitted,
+    sees_labels,
+)
 from imagemint.training.step import Values, average_step, discriminator_step, fakes, generator_step
 
 PICTURE_COLUMNS = 10  # samples of each class in a picture
@@ -51,6 +59,7 @@ def train(
 ) -> Run:
     """Train a GAN, or fit a baseline, on a pack and write the run folder; the newest checkpoint is what `mint` uses.
 
+    Where the recipe names parents (mitlgan), their folders are needed until the first checkpoint is written.
     `epochs` or `images` replaces the recipe's duration; `overrides` replaces other fields, dotted keys as
     `**{"optimizer_g.lr": 1e-4}`. With `resume`, a run that is there is continued, bit for bit as if it had never
     stopped (on the CPU), or returned at once when it is finished; another recipe, seed or pack is refused.
@@ -60,11 +69,15 @@ def train(
     pack = open_pack(pack)
     duration = {"epochs": epochs, "images": images}
     overrides |= {key: value for key, value in duration.items() if value is not None}
-    facts = run_facts(pack, load_recipe(recipe, overrides), seed, device)
+    continued = open_run(run) if resume and (Path(run) / "run.json").is_file() else None
+    known = continued.facts.parents if continued else []
+    facts = run_facts(pack, load_recipe(recipe, overrides), seed, device, known)
     if isinstance(facts.recipe, Baseline):
         return _fit(pack, facts, facts.recipe, Path(run), resume)
     gan = new_gan(facts)  # before the folder: a recipe that does not fit leaves nothing behind
-    if len(pack.classes) > 1 and not MODELS[gan.recipe.model].conditional:
+    if continued is None or not continued.checkpoints():
+        load_parents(gan, facts)
+    if len(pack.classes) > 1 and not gan.sees_labels:
         say(f"model {gan.recipe.model} does not look at labels: what it mints will have none")
     feed = Feed(pack, gan)
     opened = _open_or_create(Path(run), facts, resume)
@@ -151,7 +164,7 @@ class Feed:
     def __init__(self, pack: Pack, gan: Gan) -> None:
         self.pack, self.device, self.batch_size = pack, gan.device, gan.batch
         self.held_out = hold_out(pack, gan.recipe, gan.seed)
-        parts = _parts(pack, gan.recipe, gan.batch, self.held_out)
+        parts = _parts(pack, gan, self.held_out)
         seeds_of = [gan.seed] if len(parts) == 1 else [seeds.derive(gan.seed, "part", k) for k in range(len(parts))]
         self.parts = [
             (indices, Batches(len(indices), seed), count)
@@ -167,9 +180,10 @@ class Feed:
         return images.to_images(pixels.to(self.device)), labels.to(self.device)
 
 
-def _parts(pack: Pack, recipe: Recipe, batch: int, held_out: Halves | None) -> list[tuple[np.ndarray, int]]:
+def _parts(pack: Pack, gan: Gan, held_out: Halves | None) -> list[tuple[np.ndarray, int]]:
     """Which images make up a batch, and how many of each kind."""
-    labels, usable = np.asarray(pack.labels), _usable(pack, recipe)
+    recipe, batch = gan.recipe, gan.batch
+    labels, usable = np.asarray(pack.labels), _usable(pack, recipe, gan.sees_labels)
     if held_out is not None:
         usable = np.setdiff1d(usable, np.union1d(held_out.held_out, held_out.twins))
     if recipe.balanced:
@@ -181,9 +195,9 @@ def _parts(pack: Pack, recipe: Recipe, batch: int, held_out: Halves | None) -> l
     return [(usable, batch)]
 
 
-def _usable(pack: Pack, recipe: Recipe | Baseline) -> np.ndarray:
+def _usable(pack: Pack, recipe: Recipe | Baseline, labels_matter: bool) -> np.ndarray:
     """The images that a recipe can learn from: all of them where its networks do not look at labels."""
-    needs_labels = isinstance(recipe, Baseline) or MODELS[recipe.model].conditional or recipe.balanced
+    needs_labels = labels_matter or (isinstance(recipe, Recipe) and recipe.balanced)
     return np.flatnonzero(np.asarray(pack.labels) >= 0) if needs_labels else np.arange(len(pack))
 
 
@@ -231,12 +245,24 @@ def _picture(generator: nn.Module, run: Run, images_seen: int) -> None:
     images.save_png(images.grid(made, PICTURE_COLUMNS), run.path / "samples" / f"{images_seen:012d}.png")
 
 
-def run_facts(pack: Pack, recipe: Recipe | Baseline, seed: int = 0, device: str | None = None) -> RunFacts:
-    """Everything that decides what a training computes. Raises where recipe and pack do not fit."""
+def run_facts(
+    pack: Pack,
+    recipe: Recipe | Baseline,
+    seed: int = 0,
+    device: str | None = None,
+    known: Sequence[ParentFacts] = (),
+) -> RunFacts:
+    """Everything that decides what a training computes. Raises where recipe, parents and pack do not fit.
+
+    `known`: the parents of a run that is continued, in case their folders are gone.
+    """
+    parents: list[ParentFacts] = []
+    recipe.check_fits(pack.channels, pack.size)
     if isinstance(recipe, Recipe):
         check_parts(recipe)
-    recipe.check_fits(pack.channels, pack.size)
-    _check_labels(pack, recipe)
+        recipe, parents = with_parents(recipe, pack, known)
+    usable = _usable(pack, recipe, sees_labels(recipe, parents))
+    _check_labels(pack, recipe, usable)
     chosen = device or best_device()
     if isinstance(recipe, Baseline):
         if chosen != "cpu" and device:
@@ -250,18 +276,19 @@ def run_facts(pack: Pack, recipe: Recipe | Baseline, seed: int = 0, device: str 
         device=chosen,
         pack=PackFacts(
             fingerprint=pack.fingerprint,
-            images=len(_usable(pack, recipe)),
+            images=len(usable),
             classes=pack.classes,
             channels=pack.channels,
             size=pack.size,
         ),
+        parents=parents,
     )
 
 
-def _check_labels(pack: Pack, recipe: Recipe | Baseline) -> None:
+def _check_labels(pack: Pack, recipe: Recipe | Baseline, usable: np.ndarray) -> None:
     counts = np.bincount(np.asarray(pack.labels) + 1, minlength=len(pack.classes) + 1)[1:]
     semi = isinstance(recipe, Recipe) and LOSSES[recipe.loss].outputs == "k+1"
-    if not len(_usable(pack, recipe)) or (semi and not counts.any()):
+    if not len(usable) or (semi and not counts.any()):
         raise PackError(f"no image of {pack.path} has a label", "labelled images", "pack a folder with classes")
     if isinstance(recipe, Recipe) and recipe.balanced and not counts.all():
         name = pack.classes[int(np.flatnonzero(counts == 0)[0])]
@@ -312,12 +339,19 @@ _MAY_CHANGE = {"recipe.epochs", "recipe.images", "recipe.keep", "imagemint", *_D
 
 
 def _refuse_changes(run: Run, facts: RunFacts) -> None:
-    old, new = flat(run.facts.model_dump(mode="json")), flat(facts.model_dump(mode="json"))
+    old, new = _settings(run.facts), _settings(facts)
     changed = [key for key in sorted(old | new) if old.get(key) != new.get(key) and key not in _MAY_CHANGE]
     if changed:
         differences = ", ".join(f"{key} was {old.get(key)} and is {new.get(key)}" for key in changed)
         remedy = "resume with what it was, or train into a new folder"
         raise RunError(f"run {run.path} was trained differently: {differences}", "the same recipe and pack", remedy)
+
+
+def _settings(facts: RunFacts) -> dict[str, Any]:
+    """What must not change, by dotted keys; parents are what their weights are, wherever they lie."""
+    tree = facts.model_dump(mode="json")
+    tree["recipe"]["parents"] = {str(k): parent.weights for k, parent in enumerate(facts.parents, 1)}
+    return flat({key: value for key, value in tree.items() if key != "parents"})
 
 
 def _go_back_to_checkpoint(gan: Gan, run: Run) -> None:
