@@ -7,7 +7,16 @@ import math
 import pytest
 import torch
 
-from imagemint.losses import LOSSES, gradient_penalty, smoothed, zero_centred
+from imagemint.losses import (
+    LOSSES,
+    feature_matching,
+    gradient_penalty,
+    realness,
+    semi_supervised_d,
+    semi_supervised_g,
+    smoothed,
+    zero_centred,
+)
 
 LOG2 = math.log(2)
 ZERO = {  # (d, g) when D says 0 to everything: the value at equilibrium
@@ -20,7 +29,7 @@ ZERO = {  # (d, g) when D says 0 to everything: the value at equilibrium
 }
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", ZERO)
 def test_values_at_zero_logits(name: str) -> None:
     zero = torch.zeros(3, dtype=torch.float64)
     d, g = ZERO[name]
@@ -28,7 +37,7 @@ def test_values_at_zero_logits(name: str) -> None:
     assert torch.allclose(LOSSES[name].g(zero, zero), torch.full((3,), g, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", ZERO)
 def test_d_wants_real_up_and_fake_down_and_g_wants_fake_up(name: str) -> None:
     real = torch.tensor([0.3], dtype=torch.float64, requires_grad=True)
     fake = torch.tensor([0.2], dtype=torch.float64, requires_grad=True)
@@ -39,7 +48,7 @@ def test_d_wants_real_up_and_fake_down_and_g_wants_fake_up(name: str) -> None:
     assert float(by_fake) < 0
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", ZERO)
 def test_one_finite_value_a_sample_even_at_the_boundaries(name: str) -> None:
     real = torch.tensor([-1e4, 0.0, 1e4, 75.0])
     fake = torch.tensor([1e4, 0.0, -1e4, -35.0])
@@ -74,3 +83,46 @@ def test_smoothing_asks_real_images_and_only_them_for_less_than_one() -> None:
     bce = torch.nn.functional.binary_cross_entropy_with_logits
     expected = bce(real, torch.full_like(real, 0.9)) + bce(fake, torch.zeros_like(fake))
     assert torch.allclose(smoothed(LOSSES["non-saturating"].d, 0.1)(real, fake).mean(), expected)
+
+
+def test_every_loss_of_one_logit_stands_in_the_table_above() -> None:
+    assert set(ZERO) == {name for name, loss in LOSSES.items() if loss.outputs == 1}
+
+
+def test_the_semi_supervised_check_of_the_document_gives_about_20() -> None:
+    """K = 2: a real image of class 2 and a fake, both taken for what they are not."""
+    real, fake = torch.tensor([[0.0, 0.0, 10.0]]), torch.tensor([[0.0, 10.0, 0.0]])
+    loss = float(semi_supervised_d(real, fake, torch.tensor([1])))
+    assert loss == pytest.approx(2 * (10 + math.log1p(2 * math.exp(-10))) + LOG2)  # ln 2: the two classes alone
+    assert 20 < loss < 21
+
+
+def test_semi_supervised_terms_agree_with_probabilities_written_out() -> None:
+    torch.manual_seed(0)
+    real, fake = torch.randn(6, 4, dtype=torch.float64), torch.randn(6, 4, dtype=torch.float64)
+    labels = torch.tensor([0, 1, 2, -1, -1, 0])
+    p, q, alone = real.softmax(1), fake.softmax(1), real[:, :3].softmax(1)
+    expected = torch.tensor(
+        [
+            (-math.log(p[i, k]) - math.log(alone[i, k]) if k >= 0 else -math.log(1 - p[i, 3])) - math.log(q[i, 3])
+            for i, k in enumerate(labels.tolist())
+        ],
+        dtype=torch.float64,
+    )
+    assert torch.allclose(semi_supervised_d(real, fake, labels), expected)
+    assert torch.allclose(semi_supervised_g(real, fake, labels), -torch.log(1 - q[:, 3]))
+    assert torch.allclose(realness(real), torch.log((1 - p[:, 3]) / p[:, 3]))
+    assert torch.equal(realness(real[:, 0]), real[:, 0])
+
+
+def test_semi_supervised_losses_stay_finite_at_the_ends() -> None:
+    far = torch.tensor([[-300.0, -300.0, 300.0], [300.0, -300.0, -300.0]])
+    for labels in (torch.tensor([0, 1]), torch.tensor([-1, -1])):
+        assert semi_supervised_d(far, far.flip(0), labels).isfinite().all()
+    assert semi_supervised_g(far, far, labels).isfinite().all()
+
+
+def test_feature_matching_is_the_squared_distance_of_means() -> None:
+    real, fake = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[0.0, 0.0], [0.0, 2.0]])
+    assert float(feature_matching(real, fake)) == 2.0**2 + 2.0**2
+    assert float(feature_matching(real, real.flip(0))) == 0.0

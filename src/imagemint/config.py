@@ -58,17 +58,25 @@ class Recipe(_Strict):
     noise: Literal["normal", "uniform"] = "normal"
 
     loss: str = Field("non-saturating", description="an adversarial loss (imagemint.losses.LOSSES)")
+    loss_g: Literal["adversarial", "feature-matching"] = Field(
+        "adversarial", description="feature-matching: G matches D's mean features of real images instead"
+    )
     penalty: Penalty | None = None
     clip: float | None = Field(None, gt=0, description="D's weights are cut to +- this after each step (WGAN)")
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="one-sided: real images are asked for 1 - this")
     d_steps: int = Field(1, ge=1, le=100, description="discriminator steps in one iteration, each on new images")
     g_steps: int = Field(1, ge=1, le=100, description="generator steps in one iteration")
+    pretrain_images: int = Field(0, ge=0, description="images that D alone learns from before G begins")
     optimizer_g: Optimizer
     optimizer_d: Optimizer
     augment: Literal["none", "affine"] = Field("none", description="the same random maps for real and fake images")
     ema_images: int | None = Field(None, ge=1, description="half-life of the averaged generator, in images seen")
 
     batch_size: int = Field(64, ge=2, le=65536)
+    balanced: bool = Field(False, description="batch_size images of every class in each batch, class by class")
+    labelled_share: float = Field(
+        0.5, gt=0, lt=1, description="semi-supervised: share of a batch with labels, if the pack has images without"
+    )
     epochs: float | None = Field(None, gt=0, description="passes over the pack; or say `images`")
     images: int | None = Field(None, gt=0, description="images seen; or say `epochs`")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
@@ -88,6 +96,10 @@ class Recipe(_Strict):
         if self.smallest > self.largest:
             raise ValueError(f"smallest {self.smallest} is larger than largest {self.largest}")
         return self
+
+    def batch(self, classes: int) -> int:
+        """Images in one discriminator step on a pack of so many classes."""
+        return self.batch_size * (classes if self.balanced else 1)
 
     def target(self, pack_images: int) -> int:
         """Images seen at which the training ends."""

@@ -2,18 +2,20 @@
 
 Every loss takes `(real, fake)`, float `[n]` each, in this order; means, weights and steps belong to the caller.
 `d` is what the discriminator lowers, `g` what the generator lowers. Only relativistic losses look at `real` in `g`.
+The semi-supervised loss takes `(real, fake, labels)`: float `[n, k + 1]` logits, one a class and a last one for
+*generated*, and int64 `[n]` labels of the real images, -1 where there is none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import relu, softplus
+from torch.nn.functional import cross_entropy, relu, softplus
 
-PerSample = Callable[[Tensor, Tensor], Tensor]
+PerSample = Callable[..., Tensor]
 
 
 class AdversarialLoss(NamedTuple):
@@ -23,6 +25,7 @@ class AdversarialLoss(NamedTuple):
     g: PerSample
     needs_real: bool  # g looks at real logits
     source: str
+    outputs: Literal[1, "k+1"] = 1  # logits an image
 
 
 # softplus(-x) = -log sigmoid(x): the cross-entropy of a logit that should say "real"; softplus(x): "fake".
@@ -78,6 +81,43 @@ def relativistic_g(real: Tensor, fake: Tensor) -> Tensor:
     return softplus(real - fake)
 
 
+def semi_supervised_d(real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of real images against their class and of fakes against class k + 1, and over the k alone.
+
+    A real image without a label is asked for a low probability of *generated*: -log(1 - p(k + 1)) = softplus of the
+    log-odds that it is generated. Winkler 2018's check: real logits (0, 0, 10) of class 2 of 2 and fake logits
+    (0, 10, 0) give about 20.
+    """
+    k = real.shape[1] - 1
+    known = labels >= 0
+    asked = labels.clamp_min(0)
+    supervised = cross_entropy(real, asked, reduction="none") + cross_entropy(real[:, :k], asked, reduction="none")
+    generated = cross_entropy(fake, torch.full_like(labels, k), reduction="none")
+    return torch.where(known, supervised, softplus(-realness(real))) + generated
+
+
+def semi_supervised_g(real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
+    """-log(1 - p(k + 1)): fakes are asked for a low probability of *generated*."""
+    return softplus(-realness(fake))
+
+
+def realness(logits: Tensor) -> Tensor:
+    """The log-odds that an image is real, float `[n]`, of logits `[n]` or `[n, k + 1]`.
+
+    With k + 1 outputs: log(p(1) + ... + p(k)) - log p(k + 1).
+    """
+    return logits if logits.dim() == 1 else logits[:, :-1].logsumexp(1) - logits[:, -1]
+
+
+def feature_matching(real: Tensor, fake: Tensor) -> Tensor:
+    """|mean real feature - mean fake feature|^2 of D's last hidden layer, float `[n, f]` each -> a scalar.
+
+    Salimans et al. 2016, sec. 3.1: what G lowers in place of its adversarial loss. A statement on the batch, hence no
+    value a sample.
+    """
+    return (real.flatten(1).mean(0) - fake.flatten(1).mean(0)).square().sum()
+
+
 LOSSES: dict[str, AdversarialLoss] = {
     "minimax": AdversarialLoss(cross_entropy_d, minimax_g, False, "Goodfellow et al. 2014, eq. 1"),
     "non-saturating": AdversarialLoss(cross_entropy_d, non_saturating_g, False, "Goodfellow et al. 2014, sec. 3"),
@@ -85,6 +125,9 @@ LOSSES: dict[str, AdversarialLoss] = {
     "hinge": AdversarialLoss(hinge_d, wasserstein_g, False, "Miyato et al. 2018, eq. 16-17"),
     "wasserstein": AdversarialLoss(wasserstein_d, wasserstein_g, False, "Arjovsky et al. 2017, eq. 2"),
     "relativistic": AdversarialLoss(relativistic_d, relativistic_g, True, "Huang et al. 2024 (R3GAN), eq. 2"),
+    "semi-supervised": AdversarialLoss(
+        semi_supervised_d, semi_supervised_g, False, "Winkler 2018, after Salimans et al. 2016, sec. 5", "k+1"
+    ),
 }
 
 

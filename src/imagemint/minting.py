@@ -53,7 +53,8 @@ def mint(
     recipe = run.recipe
 
     ends = np.cumsum(wanted)  # class k fills positions ends[k] - wanted[k] to ends[k]
-    made_of = dict(zip(classes, wanted, strict=True)) if unlabelled is None else {"unlabelled": unlabelled}
+    names = classes or [""]  # a run on images without any class
+    made_of = dict(zip(names, wanted, strict=True)) if unlabelled is None else {"unlabelled": unlabelled}
     parameters = {"run": str(run.path), "counts": made_of, "seed": seed}
     history = [Step(command="mint", parameters=parameters, parents=[run.facts.pack.fingerprint])]
     with writing(dest, classes=classes, origin="minted", history=history) as writer:
@@ -74,7 +75,7 @@ def mint(
                 labels = np.searchsorted(ends, positions, side="right")
                 ordinals = positions - (ends - wanted)[labels]
                 image_seeds = [
-                    seeds.derive(seed, f"mint {classes[label]}", k)
+                    seeds.derive(seed, f"mint {names[label]}", k)
                     for label, k in zip(labels.tolist(), ordinals.tolist(), strict=True)
                 ]
                 z = seeds.noise(image_seeds, recipe.z_size, recipe.noise)
@@ -94,14 +95,16 @@ def _counts(run: Run, per_class: int | None, counts: Mapping[str, int] | None, u
         found = "not exactly one of per class, counts and unlabelled"
         raise RunError(found, "one of them", "say --per-class N, --counts name=N,... or --unlabelled N")
     if unlabelled is not None:
-        counts = {classes[0]: unlabelled}
-    elif not MODELS[model].conditional and len(classes) > 1:
+        if unlabelled < 1:
+            raise RunError(f"--unlabelled {unlabelled}", "at least one image", "ask for more")
+        return [unlabelled] + [0] * (len(classes) - 1)
+    if not MODELS[model].conditional and len(classes) > 1:
         raise RunError(
             f"the networks of {run.path} (model {model}) never saw the labels of their {len(classes)} classes",
             "networks that know classes, or images without labels",
             "mint with --unlabelled N, or train a conditional recipe",
         )
-    elif counts is None:
+    if counts is None:
         counts = dict.fromkeys(classes, per_class or 0)
     unknown = [name for name in counts if name not in classes]
     if unknown:

@@ -10,13 +10,21 @@ import torch
 from PIL import Image
 
 from imagemint.config import Recipe, load_recipe
-from imagemint.data.pack import Pack, Step, writing
-from imagemint.errors import PackError, RunError, TrainingError
+from imagemint.data.pack import Pack, Step, open_pack, writing
+from imagemint.errors import PackError, RecipeError, RunError, TrainingError
+from imagemint.minting import mint
+from imagemint.models.layers import last_features
 from imagemint.runs import list_runs, open_run
 from imagemint.training import loop, step
 from imagemint.training.loop import train
 from imagemint.training.state import load_checkpoint, new_gan
 from imagemint.training.step import discriminator_step, fakes, generator_step
+
+
+def dense(settings: dict[str, Any]) -> Recipe:
+    """An unconditional recipe, from a choice that no shipped recipe makes twice."""
+    base = load_recipe("sgan-mnist").model_dump() | {"model": "dense", "loss": "non-saturating", "options": {}}
+    return load_recipe(Recipe.model_validate(base), settings)
 
 
 def test_a_run_holds_what_it_promises(digits: Pack, tiny: Recipe, tmp_path: Path) -> None:
@@ -149,3 +157,73 @@ def test_one_image_and_one_class_are_enough_to_train(digits: Pack, tiny: Recipe,
     with writing(tmp_path / "one", classes=["zero"], origin="real", history=[Step(command="x")]) as writer:
         writer.add(digits.pixels[:1], digits.labels[:1])
     assert train(tmp_path / "one", tiny, tmp_path / "run", images=32).images_seen == 32
+
+
+def test_without_labels_an_unconditional_network_learns_from_every_image(digits: Pack, tmp_path: Path) -> None:
+    with writing(tmp_path / "p", classes=[], origin="real", history=[Step(command="x")]) as writer:
+        writer.add(digits.pixels[:40], np.full(40, -1))
+    small = {"options": {"hidden_g": [16], "hidden_d": [16]}, "z_size": 4, "images": 64, "batch_size": 16}
+    run = train(tmp_path / "p", dense(small), tmp_path / "run")
+    assert run.facts.pack.images == 40
+    assert mint(run, tmp_path / "minted", unlabelled=7).unlabelled() == 7
+
+
+def test_a_balanced_batch_holds_as_many_of_every_class_in_their_order(digits: Pack, tiny: Recipe) -> None:
+    recipe = load_recipe(tiny, {"balanced": True, "batch_size": 3})
+    gan = new_gan(loop.run_facts(digits, recipe))
+    feed = loop.Feed(digits, gan)
+    assert gan.batch == 30
+    seen = []
+    for step_number in range(4):
+        images, labels = feed.batch(step_number * gan.batch)
+        assert labels.tolist() == [k for k in range(10) for _ in range(3)]
+        seen.append(images)
+    assert (
+        len({image.numpy().tobytes() for image in torch.cat(seen)}) == 120
+    )  # no image comes twice before its class is through
+
+
+def test_a_semi_supervised_batch_mixes_labelled_and_unlabelled_images(digits: Pack, tmp_path: Path) -> None:
+    labels = np.where(np.arange(len(digits)) % 18 == 0, np.array(digits.labels), -1)
+    with writing(tmp_path / "few", classes=digits.classes, origin="real", history=[Step(command="x")]) as writer:
+        writer.add(np.array(digits.pixels), labels)
+    small = {"batch_size": 16, "images": 1600, "log_every": 160, "labelled_share": 0.75, "precision": "fp32"}
+    few = open_pack(tmp_path / "few")
+    gan = new_gan(loop.run_facts(few, load_recipe("sgan-mnist", small)))
+    assert int((loop.Feed(few, gan).batch(0)[1] >= 0).sum()) == 12
+    run = train(few, load_recipe("sgan-mnist", small), tmp_path / "run")
+    accuracy = [line["accuracy"] for line in run.log()]
+    assert all(0 <= each <= 1 for each in accuracy)
+    assert accuracy[-1] > 0.5  # it has learned the hundred images that have a label
+
+
+def test_loss_and_number_of_outputs_must_agree(digits: Pack) -> None:
+    with pytest.raises(RecipeError, match=r"loss semi-supervised with options\.outputs 1"):
+        loop.run_facts(digits, load_recipe("sgan-mnist", {"options.outputs": 1}))
+    with pytest.raises(RecipeError, match=r"loss hinge with options\.outputs k\+1"):
+        loop.run_facts(digits, load_recipe("sgan-mnist", {"loss": "hinge"}))
+
+
+def test_pretraining_moves_the_discriminator_alone(digits: Pack, tiny: Recipe) -> None:
+    gan = new_gan(loop.run_facts(digits, load_recipe(tiny, {"pretrain_images": 48})))
+    feed, before = loop.Feed(digits, gan), [p.detach().clone() for p in gan.generator.parameters()]
+    moved = []
+    for _ in range(4):
+        d = [p.detach().clone() for p in gan.discriminator.parameters()]
+        loop.iterate(gan, feed)
+        pairs = zip(gan.generator.parameters(), before, strict=True)
+        moved.append(any(not torch.equal(p, q) for p, q in pairs))
+        assert any(not torch.equal(p, q) for p, q in zip(gan.discriminator.parameters(), d, strict=True))
+    assert moved == [False, False, False, True]
+
+
+def test_feature_matching_lowers_the_distance_of_the_features(digits: Pack, tiny: Recipe) -> None:
+    recipe = load_recipe(tiny, {"loss_g": "feature-matching", "augment": "none"})
+    gan = new_gan(loop.run_facts(digits, recipe))
+    labels = torch.arange(16) % 10
+    real, _ = loop.Feed(digits, gan).batch(0)
+    losses = [float(generator_step(gan, real, fakes(gan, labels, "z"), labels, 0)["loss_g"]) for _ in range(30)]
+    assert losses[-1] < losses[0] / 4
+    with last_features(gan.discriminator) as features:
+        gan.discriminator(real, labels)
+    assert features[0].shape[0] == 16

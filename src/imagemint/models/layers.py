@@ -8,6 +8,9 @@ even, which the hardware likes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -123,3 +126,15 @@ def glorot(module: nn.Module) -> None:
             nn.init.xavier_uniform_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+@contextmanager
+def last_features(discriminator: nn.Module) -> Iterator[list[Tensor]]:
+    """A list that gets the input of D's last dense layer, float `[n, f]`, at each of its calls while this is open."""
+    last = [layer for layer in discriminator.modules() if isinstance(layer, (nn.Linear, LabelledLinear))][-1]
+    seen: list[Tensor] = []
+    hook = last.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
+    try:
+        yield seen
+    finally:
+        hook.remove()

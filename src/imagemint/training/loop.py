@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -22,10 +23,11 @@ from imagemint.config import Recipe, flat, load_recipe
 from imagemint.data.batches import Batches
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import PackError, RunError, TrainingError
+from imagemint.losses import LOSSES
 from imagemint.models import MODELS
 from imagemint.progress import progress, say
 from imagemint.runs import PackFacts, Run, RunFacts, append_line, keep_lines, open_run, read_lines
-from imagemint.training.state import Gan, load_checkpoint, new_gan, save_checkpoint
+from imagemint.training.state import Gan, check_parts, load_checkpoint, new_gan, save_checkpoint
 from imagemint.training.step import Values, average_step, discriminator_step, fakes, generator_step
 
 PICTURE_COLUMNS = 10  # samples of each class in a picture
@@ -84,7 +86,7 @@ def _train(gan: Gan, feed: Feed, run: Run) -> None:
                 save_checkpoint(gan, run)
                 seconds = round(time.monotonic() - started, 3)
                 append_line(run.path / "clock.jsonl", {"from": started_at, "to": gan.images_seen, "seconds": seconds})
-            note = f"loss D {line['loss_d']:.2f} G {line['loss_g']:.2f}" if line else ""
+            note = f"loss D {line['loss_d']:.2f} G {line.get('loss_g', math.nan):.2f}" if line else ""
             advance(min(gan.images_seen, target) - min(before, target), note=note)
             if stopping:
                 say(f"stopped at {gan.images_seen} of {target} images; the same command with --resume goes on")
@@ -99,13 +101,14 @@ def iterate(gan: Gan, feed: Feed) -> None:
     """
     recipe = gan.recipe
     seeds.seed_layers(gan.seed, "layers", gan.images_seen)  # dropout
+    g_steps = recipe.g_steps if gan.images_seen >= recipe.pretrain_images else 0  # D alone at first, where asked for
     for k in range(recipe.d_steps):
         real, labels = feed.batch(gan.images_seen)
-        with torch.set_grad_enabled(k == recipe.d_steps - 1):
+        with torch.set_grad_enabled(k == recipe.d_steps - 1 and g_steps > 0):
             fake = fakes(gan, labels, "z")
         _collect(gan, discriminator_step(gan, real, fake, labels))
-        gan.images_seen += recipe.batch_size
-    for k in range(recipe.g_steps):
+        gan.images_seen += gan.batch
+    for k in range(g_steps):
         if k > 0:
             fake = fakes(gan, labels, f"z g{k}")
         _collect(gan, generator_step(gan, real, fake, labels, k))
@@ -114,25 +117,47 @@ def iterate(gan: Gan, feed: Feed) -> None:
 
 
 class Feed:
-    """The labelled images of a pack, batch by batch, addressed by images seen; they stay uint8 on the disk till then.
+    """The images of a pack that a recipe can use, batch by batch, addressed by images seen.
 
-    Unlabelled images are left out: a conditional network cannot use them.
+    They stay uint8 on the disk till then. A batch is drawn from the whole pack; or, where the recipe is `balanced`,
+    as much from every class, class by class; or, where it is semi-supervised and some images have no label, from both
+    kinds in `labelled_share`.
     """
 
     def __init__(self, pack: Pack, gan: Gan) -> None:
-        self.pack, self.device, self.batch_size = pack, gan.device, gan.recipe.batch_size
-        self.labelled = _labelled(pack)
-        self.order = Batches(len(self.labelled), gan.seed)
+        self.pack, self.device, self.batch_size = pack, gan.device, gan.batch
+        parts = _parts(pack, gan.recipe, gan.batch)
+        seeds_of = [gan.seed] if len(parts) == 1 else [seeds.derive(gan.seed, "part", k) for k in range(len(parts))]
+        self.parts = [
+            (indices, Batches(len(indices), seed), count)
+            for (indices, count), seed in zip(parts, seeds_of, strict=True)
+        ]
 
     def batch(self, images_seen: int) -> tuple[Tensor, Tensor]:
-        """Images float `[n, c, h, w]` in [-1, 1] and labels int64 `[n]`."""
-        indices = self.labelled[self.order.take(images_seen, self.batch_size)]
-        pixels, labels = torch.from_numpy(self.pack.pixels[indices]), torch.from_numpy(self.pack.labels[indices])
+        """Images float `[n, c, h, w]` in [-1, 1] and labels int64 `[n]`, -1 where there is none."""
+        batches = images_seen // self.batch_size
+        chosen = [indices[order.take(batches * count, count)] for indices, order, count in self.parts]
+        picks = np.concatenate(chosen)
+        pixels, labels = torch.from_numpy(self.pack.pixels[picks]), torch.from_numpy(self.pack.labels[picks])
         return images.to_images(pixels.to(self.device)), labels.to(self.device)
 
 
-def _labelled(pack: Pack) -> np.ndarray:
-    return np.flatnonzero(np.asarray(pack.labels) >= 0)
+def _parts(pack: Pack, recipe: Recipe, batch: int) -> list[tuple[np.ndarray, int]]:
+    """Which images make up a batch, and how many of each kind."""
+    labels, usable = np.asarray(pack.labels), _usable(pack, recipe)
+    if recipe.balanced:
+        return [(np.flatnonzero(labels == k), recipe.batch_size) for k in range(len(pack.classes))]
+    without = usable[labels[usable] < 0]
+    if LOSSES[recipe.loss].outputs == "k+1" and len(without):
+        count = min(max(round(batch * recipe.labelled_share), 1), batch - 1)
+        return [(usable[labels[usable] >= 0], count), (without, batch - count)]
+    return [(usable, batch)]
+
+
+def _usable(pack: Pack, recipe: Recipe) -> np.ndarray:
+    """The images that a recipe can learn from: all of them where its networks do not look at labels."""
+    needs_labels = MODELS[recipe.model].conditional or recipe.balanced
+    return np.flatnonzero(np.asarray(pack.labels) >= 0) if needs_labels else np.arange(len(pack))
 
 
 def _passed(before: int, gan: Gan, every: int) -> bool:
@@ -165,7 +190,7 @@ def _log(gan: Gan, run: Run) -> dict[str, float]:
 @torch.inference_mode()
 def _picture(gan: Gan, run: Run) -> None:
     """Samples with the same noise every time, one class a row, as G looks now."""
-    rows = min(len(run.facts.pack.classes), PICTURE_ROWS)
+    rows = min(max(len(run.facts.pack.classes), 1), PICTURE_ROWS)
     count = rows * PICTURE_COLUMNS
     z = seeds.noise([seeds.derive(gan.seed, "picture", k) for k in range(count)], gan.recipe.z_size, gan.recipe.noise)
     labels = torch.arange(rows, device=gan.device).repeat_interleave(PICTURE_COLUMNS)
@@ -181,9 +206,9 @@ def _picture(gan: Gan, run: Run) -> None:
 
 def run_facts(pack: Pack, recipe: Recipe, seed: int = 0, device: str | None = None) -> RunFacts:
     """Everything that decides what a training computes. Raises where recipe and pack do not fit."""
+    check_parts(recipe)
     recipe.check_fits(pack.channels, pack.size)
-    if not len(_labelled(pack)):
-        raise PackError(f"no image of {pack.path} has a label", "labelled images", "pack a folder with classes")
+    _check_labels(pack, recipe)
     chosen = device or best_device()
     return RunFacts(
         imagemint=imagemint.__version__,
@@ -193,12 +218,26 @@ def run_facts(pack: Pack, recipe: Recipe, seed: int = 0, device: str | None = No
         device=chosen,
         pack=PackFacts(
             fingerprint=pack.fingerprint,
-            images=len(_labelled(pack)),
+            images=len(_usable(pack, recipe)),
             classes=pack.classes,
             channels=pack.channels,
             size=pack.size,
         ),
     )
+
+
+def _check_labels(pack: Pack, recipe: Recipe) -> None:
+    counts = np.bincount(np.asarray(pack.labels) + 1, minlength=len(pack.classes) + 1)[1:]
+    semi = LOSSES[recipe.loss].outputs == "k+1"
+    if not len(_usable(pack, recipe)) or (semi and not counts.any()):
+        raise PackError(f"no image of {pack.path} has a label", "labelled images", "pack a folder with classes")
+    if recipe.balanced and not counts.all():
+        name = pack.classes[int(np.flatnonzero(counts == 0)[0])]
+        raise PackError(
+            f"class {name!r} of {pack.path} has no image and recipe {recipe.name} takes as many of every class",
+            "images of every class",
+            f"drop the class first (imagemint edit drop --classes {name})",
+        )
 
 
 def best_device() -> str:

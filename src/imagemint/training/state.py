@@ -23,7 +23,7 @@ from imagemint import files, seeds
 from imagemint.config import Optimizer, Recipe
 from imagemint.errors import RecipeError, RunError
 from imagemint.losses import LOSSES
-from imagemint.models import ImageShape, build
+from imagemint.models import MODELS, ImageShape, build
 from imagemint.runs import Run, RunFacts, checkpoint_state
 
 
@@ -35,6 +35,7 @@ class Gan:
     seed: int
     device: torch.device
     bf16: bool
+    batch: int  # images in one discriminator step
     generator: nn.Module
     discriminator: nn.Module
     ema: nn.Module | None
@@ -56,6 +57,20 @@ class Gan:
         return self.ema if self.ema is not None else self.generator
 
 
+def check_parts(recipe: Recipe) -> None:
+    """Raise RecipeError unless the recipe's model and loss are known and go together."""
+    for what, name, table in (("model", recipe.model, MODELS), ("loss", recipe.loss, LOSSES)):
+        if name not in table:
+            raise RecipeError(f"{what} {name!r}", f"one of {', '.join(table)}", f"change {what} in the recipe")
+    outputs, wanted = recipe.options.get("outputs", 1), LOSSES[recipe.loss].outputs
+    if outputs != wanted:
+        raise RecipeError(
+            f"loss {recipe.loss} with options.outputs {outputs}",
+            f"a discriminator of {wanted} outputs",
+            "k+1 outputs go with loss semi-supervised, 1 with every other loss",
+        )
+
+
 def new_gan(facts: RunFacts) -> Gan:
     """Freshly initialised networks for a run; the same facts give the same weights."""
     recipe, pack = facts.recipe, facts.pack
@@ -63,10 +78,6 @@ def new_gan(facts: RunFacts) -> Gan:
     generator, discriminator = build(
         recipe.model, recipe.options, ImageShape(pack.channels, *pack.size), len(pack.classes), recipe.z_size
     )
-    if recipe.loss not in LOSSES:
-        raise RecipeError(f"loss {recipe.loss!r}", f"one of {', '.join(LOSSES)}", "change loss in the recipe")
-    if recipe.options.get("outputs", 1) != 1:
-        raise RecipeError(f"options.outputs {recipe.options['outputs']}", "1", "no loss reads several logits yet")
     device = torch.device(facts.device)
     generator, discriminator = generator.to(device), discriminator.to(device)
     ema = copy.deepcopy(generator).requires_grad_(False).eval() if recipe.ema_images else None
@@ -75,6 +86,7 @@ def new_gan(facts: RunFacts) -> Gan:
         seed=facts.seed,
         device=device,
         bf16=facts.precision == "bf16",
+        batch=recipe.batch(len(pack.classes)),
         generator=generator,
         discriminator=discriminator,
         ema=ema,

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from imagemint import seeds
 from imagemint.augment import CLASSIC, affine
-from imagemint.losses import LOSSES, gradient_penalty, smoothed, zero_centred
+from imagemint.losses import LOSSES, PerSample, feature_matching, gradient_penalty, realness, smoothed, zero_centred
+from imagemint.models.layers import last_features
 from imagemint.training.state import Gan
 
 Values = dict[str, Tensor]  # detached scalars worth logging
@@ -23,11 +24,14 @@ def discriminator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> 
     real, fake = _augment(gan, real, "augment d"), _augment(gan, fake.detach(), "augment d")
     with gan.autocast():
         real_logits, fake_logits = d(real, labels).float(), d(fake, labels).float()
-    adversarial = loss(real_logits, fake_logits).mean()
+    adversarial = _of(loss, real_logits, fake_logits, labels).mean()
     gan.optimizer_d.zero_grad(set_to_none=True)
     adversarial.backward()  # type: ignore[no-untyped-call]
-    values = {"loss_d": adversarial.detach(), "logit_real": real_logits.detach().mean()}
-    values["logit_fake"] = fake_logits.detach().mean()
+    values = {"loss_d": adversarial.detach()}
+    values["logit_real"] = realness(real_logits.detach()).mean()
+    values["logit_fake"] = realness(fake_logits.detach()).mean()
+    if real_logits.dim() == 2:
+        values |= _accuracy(real_logits.detach(), labels)
     penalty = recipe.penalty
     if penalty is not None and gan.iterations % penalty.every == 0:
         size = _PENALTIES[penalty.name](gan, real, fake, labels) * (penalty.weight * penalty.every)
@@ -46,14 +50,33 @@ def generator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor, k: int)
     loss, d = LOSSES[gan.recipe.loss], gan.discriminator
     d.requires_grad_(False)
     purpose = f"augment g{k}"
-    with gan.autocast():
+    matching = gan.recipe.loss_g == "feature-matching"
+    with gan.autocast(), last_features(d) as features:
         fake_logits = d(_augment(gan, fake, purpose), labels).float()
-        real_logits = d(_augment(gan, real, purpose), labels).float() if loss.needs_real else fake_logits.detach()
-    adversarial = loss.g(real_logits, fake_logits).mean()
+        if matching or loss.needs_real:
+            real_logits = d(_augment(gan, real, purpose), labels).float()
+        else:
+            real_logits = fake_logits.detach()
+    if matching:
+        lowered = feature_matching(features[1].detach().float(), features[0].float())
+    else:
+        lowered = _of(loss.g, real_logits, fake_logits, labels).mean()
     gan.optimizer_g.zero_grad(set_to_none=True)
-    adversarial.backward()  # type: ignore[no-untyped-call]
+    lowered.backward()  # type: ignore[no-untyped-call]
     gan.optimizer_g.step()
-    return {"loss_g": adversarial.detach()}
+    return {"loss_g": lowered.detach()}
+
+
+def _of(loss: PerSample, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
+    """The loss of logits; with k + 1 of them an image it depends on the labels too."""
+    return loss(real, fake) if real.dim() == 1 else loss(real, fake, labels)
+
+
+def _accuracy(logits: Tensor, labels: Tensor) -> Values:
+    """Share of the batch's labelled images whose class D names, over the k real classes."""
+    known = labels >= 0
+    right = logits[known, :-1].argmax(1) == labels[known]
+    return {"accuracy": right.float().mean()} if len(right) else {}
 
 
 @torch.no_grad()
@@ -62,7 +85,7 @@ def average_step(gan: Gan) -> None:
     if gan.ema is None or gan.recipe.ema_images is None:
         return
     half_life = min(gan.recipe.ema_images, 0.05 * gan.images_seen)
-    images = gan.recipe.batch_size * gan.recipe.d_steps
+    images = gan.batch * gan.recipe.d_steps
     share = 1 - 0.5 ** (images / max(half_life, 1e-8))
     averages: list[Tensor] = list(gan.ema.parameters())
     torch._foreach_lerp_(averages, list[Tensor](gan.generator.parameters()), share)
@@ -92,7 +115,7 @@ def _r1r2(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
     total = torch.zeros((), device=gan.device)
     for images in (real, fake):
         images = images.detach().requires_grad_(True)
-        total = total + zero_centred(gan.discriminator(images, labels), images).mean() / 2
+        total = total + zero_centred(realness(gan.discriminator(images, labels)), images).mean() / 2
     return total
 
 
@@ -101,7 +124,7 @@ def _between(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
     at = seeds.generator(gan.seed, "between", gan.images_seen)
     share = torch.rand(len(real), 1, 1, 1, generator=at).to(gan.device)
     images = (real + share * (fake - real)).detach().requires_grad_(True)
-    return gradient_penalty(gan.discriminator(images, labels), images).mean()
+    return gradient_penalty(realness(gan.discriminator(images, labels)), images).mean()
 
 
 _PENALTIES = {"r1r2": _r1r2, "gradient": _between}
