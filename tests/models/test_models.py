@@ -21,6 +21,7 @@ MNIST, CIFAR, PHOTO, LARGE = (ImageShape(*shape) for shape in ((1, 28, 28), (3, 
 NATURAL: list[tuple[str, dict[str, object], ImageShape]] = [
     ("cdcgan", {}, MNIST),
     ("small", {}, MNIST),
+    ("small", {"width": 8}, PHOTO),
     ("dcgan", {}, PHOTO),
     ("dense", {"hidden_g": [30], "hidden_d": [30], "activation": "sigmoid"}, MNIST),
     ("dense", {"activation": "leaky", "dropout": 0.5, "batch_norm": True}, MNIST),
@@ -165,6 +166,14 @@ def test_in_evaluation_an_image_is_its_own_and_the_same_again(
         together = net(x, labels)
         assert torch.equal(together, net(x, labels))
         assert torch.allclose(together[1:2], net(x[1:2], labels[1:2]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", [16, 24, 28, 32, 48, 64, 96, 128])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_fewshot_fits_every_size_that_it_promises(channels: int, side: int) -> None:
+    recipe = load_recipe("fewshot")
+    recipe.check_fits(channels, (side, side))
+    check_shapes_and_ranges(recipe.model, recipe.options, ImageShape(channels, side, side))
 
 
 @pytest.mark.parametrize("name", recipe_names())
