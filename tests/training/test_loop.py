@@ -79,6 +79,20 @@ def test_real_and_fake_images_are_moved_by_the_same_maps_and_by_new_ones_every_t
     assert all(float(each.abs().sum()) > 0 for each in wanting.grad)
 
 
+def test_after_one_half_life_the_average_is_half_way_weights_and_batch_statistics_alike(
+    digits: Pack, tiny: Recipe
+) -> None:
+    gan = new_gan(loop.run_facts(digits, tiny.model_copy(update={"ema_images": 16})))
+    gan.images_seen = 10_000
+    assert gan.ema is not None
+    before = [value.clone() for value in gan.ema.state_dict().values()]
+    for value in gan.generator.state_dict().values():
+        value.add_(2)
+    step.average_step(gan)
+    for old, new in zip(before, gan.ema.state_dict().values(), strict=True):
+        torch.testing.assert_close(new, old + (1 if old.is_floating_point() else 2))  # a count has no half
+
+
 def test_two_generator_steps_for_each_discriminator_step(
     digits: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

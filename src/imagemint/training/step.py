@@ -53,10 +53,7 @@ def generator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor, k: int)
     real, fake = _augment(gan, real, fake, f"augment g{k}")
     with gan.autocast(), last_features(d) as features:
         fake_logits = d(fake, labels).float()
-        if matching or loss.needs_real:
-            real_logits = d(real, labels).float()
-        else:
-            real_logits = fake_logits.detach()
+        real_logits = d(real, labels).float() if matching or loss.needs_real else fake_logits.detach()
     if matching:
         lowered = feature_matching(features[1].detach().float(), features[0].float())
     else:
