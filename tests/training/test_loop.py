@@ -252,7 +252,7 @@ def test_pretraining_moves_the_discriminator_alone(digits: Pack, tiny: Recipe) -
 
 
 def test_feature_matching_lowers_the_distance_of_the_features(digits: Pack, tiny: Recipe) -> None:
-    recipe = load_recipe(tiny, {"loss_g": "feature-matching", "augment": "none", "options.width": 16})
+    recipe = load_recipe(tiny, {"loss_g": "feature-matching", "augment": "none", "options.width": 64})
     gan = new_gan(loop.run_facts(digits, recipe))
     labels = torch.arange(16) % 10
     real, _ = loop.Feed(digits, gan).batch(0)
