@@ -13,6 +13,7 @@ from imagemint.errors import RecipeError
 from imagemint.models import JOINED, MODELS, ImageShape, build, join, parameter_count
 from imagemint.models.layers import DoublingConv, LabelledConv, LabelledLinear
 from imagemint.models.mitlgan import Parent
+from tests.recipes import gan_recipe
 
 SHAPES = [ImageShape(1, 8, 8), ImageShape(3, 16, 16), ImageShape(1, 28, 28), ImageShape(3, 32, 24)]
 MULTIPLE = {"dcgan": 16}  # of which both sides must be one; 4 for the others
@@ -22,6 +23,7 @@ MNIST, CIFAR, PHOTO, LARGE = (ImageShape(*shape) for shape in ((1, 28, 28), (3, 
 NATURAL: list[tuple[str, dict[str, object], ImageShape]] = [
     ("cdcgan", {}, MNIST),
     ("small", {}, MNIST),
+    ("small", {"width": 8}, PHOTO),
     ("dcgan", {}, PHOTO),
     ("dense", {"hidden_g": [30], "hidden_d": [30], "activation": "sigmoid"}, MNIST),
     ("dense", {"activation": "leaky", "dropout": 0.5, "batch_norm": True}, MNIST),
@@ -189,6 +191,14 @@ def test_in_evaluation_an_image_is_its_own_and_the_same_again(
         together = net(x, labels)
         assert torch.equal(together, net(x, labels))
         assert torch.allclose(together[1:2], net(x[1:2], labels[1:2]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", [16, 24, 28, 32, 48, 64, 96, 128])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_fewshot_fits_every_size_that_it_promises(channels: int, side: int) -> None:
+    recipe = gan_recipe("fewshot")
+    recipe.check_fits(channels, (side, side))
+    check_shapes_and_ranges(recipe.model, recipe.options, ImageShape(channels, side, side))
 
 
 @pytest.mark.parametrize("name", [name for name in recipe_names() if name not in BASELINES])
