@@ -187,6 +187,7 @@ def study(
     minted: Annotated[
         int | None, typer.Option("--minted-per-class", metavar="N", help="Default: as many as real.")
     ] = None,
+    real_share: Annotated[float, typer.Option(help="Of what an arm with both kinds sees.")] = 0.5,
     seed: SeedOption = 0,
 ) -> None:
     """Find out whether minted images help a classifier, and write the report. A stopped study goes on."""
@@ -203,6 +204,7 @@ def study(
         classifier_epochs=classifier_epochs,
         classifier_images=classifier_images,
         minted_per_class=minted,
+        real_share=real_share,
         seed=seed,
     )
     print(made.summary())
