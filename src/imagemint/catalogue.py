@@ -157,9 +157,13 @@ class Part(NamedTuple):
 
 
 def parts() -> list[Part]:
-    """Every choice by name: losses with their sources, settings with fixed values, models with their options."""
+    """Every choice: losses with their sources, the settings of a training, models with their options."""
     found = [Part("loss", (name,), loss.source) for name, loss in LOSSES.items()]
-    found += [Part(key, names, about) for key, names, about in _settings(Recipe) if names]
+    found += [
+        part
+        for part in _settings(Recipe)
+        if part.key.split(".")[0] not in {"loss", "options", *Baseline.model_fields}
+    ]
     found += [part for part in _settings(Baseline) if part.key in ("model", "components", "pixel_noise")]
     for name, family in MODELS.items():
         found.append(Part("model", (name,), _headline(family.build)))

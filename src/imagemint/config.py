@@ -28,10 +28,10 @@ class Optimizer(_Strict):
     name: Literal["adam", "rmsprop", "sgd"] = Field(
         "adam", description="adam: Kingma & Ba 2015; rmsprop: Tieleman & Hinton 2012; sgd: no momentum"
     )
-    lr: float = Field(gt=0, le=10)
+    lr: float = Field(gt=0, le=10, description="learning rate")
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam only")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam; for RMSProp the smoothing constant")
-    eps: float = Field(1e-8, gt=0)
+    eps: float = Field(1e-8, gt=0, description="Adam and RMSProp: keeps the division finite")
 
 
 class Penalty(_Strict):
@@ -41,7 +41,7 @@ class Penalty(_Strict):
         description="r1r2: |gradient|^2 / 2 at real and fake images (Huang et al. 2024); "
         "gradient: (|gradient| - 1)^2 between them (Gulrajani et al. 2017)"
     )
-    weight: float = Field(gt=0)
+    weight: float = Field(gt=0, description="factor before it is added to D's loss")
     every: int = Field(1, ge=1, description="computed at every n-th D step, n times as strong")
 
 
@@ -112,7 +112,7 @@ class Recipe(_Named):
     )
     ema_images: int | None = Field(None, ge=1, description="half-life of the averaged generator, in images seen")
 
-    batch_size: int = Field(64, ge=2, le=65536)
+    batch_size: int = Field(64, ge=2, le=65536, description="images in one step")
     balanced: bool = Field(False, description="batch_size images of every class in each batch, class by class")
     labelled_share: float = Field(
         0.5, gt=0, lt=1, description="semi-supervised: share of a batch with labels, if the pack has images without"
