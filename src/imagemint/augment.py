@@ -39,13 +39,22 @@ def classic(
     return ((images + 1) * light - 1).clamp(-1, 1)
 
 
-def affine(images: torch.Tensor, generator: torch.Generator, ranges: Ranges, *, flips: bool = False) -> torch.Tensor:
+def affine(
+    images: torch.Tensor,
+    generator: torch.Generator,
+    ranges: Ranges,
+    *,
+    flips: bool = False,
+    share: tuple[int, int] = (0, 1),
+) -> torch.Tensor:
     """Each image shifted, rotated, sheared and zoomed on its own: float `[n, c, h, w]` -> the same shape.
 
     Differentiable in `images`. What comes in from outside repeats the border: black is -1 here and a photo has no
     black frame, so nothing is invented. Every call draws the same number of random values, whatever the ranges.
+    `share` (k, m): the images are rows k, k + m, ... of a batch m times as large, and move as they would in it.
     """
-    n, _, h, w = images.shape
+    (k, m), (n, _, h, w) = share, images.shape
+    n *= m
     shift = torch.stack([_uniform(n, generator, ranges.shift * w), _uniform(n, generator, ranges.shift * h)], 1)
     angle = _uniform(n, generator, ranges.rotate)
     shear_x, shear_y = (_uniform(n, generator, ranges.shear) for _ in range(2))
@@ -54,8 +63,8 @@ def affine(images: torch.Tensor, generator: torch.Generator, ranges: Ranges, *, 
     center = torch.tensor([(w - 1) / 2, (h - 1) / 2], device=generator.device).expand(n, 2)
     matrix = get_affine_matrix2d(shift, center, zoom, angle, shear_x, shear_y)[:, :2]
     if flips:
-        images = torch.where(mirrored.to(images.device)[:, None, None, None], images.flip(-1), images)
-    matrix = matrix.to(images.device, images.dtype)
+        images = torch.where(mirrored[k::m].to(images.device)[:, None, None, None], images.flip(-1), images)
+    matrix = matrix[k::m].to(images.device, images.dtype)
     moved: torch.Tensor = warp_affine(images, matrix, (h, w), padding_mode="border", align_corners=True)
     return moved
 

@@ -14,7 +14,7 @@ from imagemint.errors import RunError
 from imagemint.models import MODELS
 from imagemint.progress import progress
 from imagemint.runs import Run, checkpoint_state, open_run
-from imagemint.training.loop import best_device
+from imagemint.training.loop import usable_device
 from imagemint.training.state import load_generator
 
 BATCH_SIZE = 256
@@ -48,7 +48,7 @@ def mint(
         raise RunError(f"--batch-size {batch_size}", "at least 1", "leave it out to use the default")
     checkpoint = run.newest()
     state = checkpoint_state(checkpoint)
-    on = torch.device(device or best_device())
+    on = torch.device(usable_device(device))
     generator = load_generator(run, checkpoint, on)
     recipe = run.recipe
 

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,6 +27,7 @@ from imagemint.losses import LOSSES
 from imagemint.models import MODELS
 from imagemint.progress import progress, say
 from imagemint.runs import PackFacts, Run, RunFacts, append_line, keep_lines, open_run, read_lines
+from imagemint.training.ranks import joined
 from imagemint.training.state import Gan, check_parts, load_checkpoint, new_gan, save_checkpoint
 from imagemint.training.step import Values, average_step, discriminator_step, fakes, generator_step
 
@@ -54,41 +55,70 @@ def train(
 
     Raises RecipeError, PackError, RunError; TrainingError when a loss is no longer finite.
     """
-    pack = open_pack(pack)
     duration = {"epochs": epochs, "images": images}
     overrides |= {key: value for key, value in duration.items() if value is not None}
-    facts = run_facts(pack, load_recipe(recipe, overrides), seed, device)
-    gan = new_gan(facts)  # before the folder: a recipe that does not fit leaves nothing behind
-    if len(pack.classes) > 1 and not MODELS[facts.recipe.model].conditional:
-        say(f"model {facts.recipe.model} does not look at labels: what it mints will have none")
-    opened = _open_or_create(Path(run), facts, resume)
-    with _only_one(opened.path):
-        _go_back_to_checkpoint(gan, opened)
-        _train(gan, Feed(pack, gan), opened)
+    with joined(device) as ranks:
+        with ranks.together():
+            pack = open_pack(pack)
+            facts = run_facts(pack, load_recipe(recipe, overrides), seed, device)
+            facts = facts.model_copy(update={"processes": ranks.world})
+            ranks.take_device(facts.device)
+            set_tf32(facts.recipe.tf32)
+            gan = new_gan(facts, ranks)  # before the folder: a recipe that does not fit leaves nothing behind
+            feed = Feed(pack, gan)
+        if len(pack.classes) > 1 and not MODELS[facts.recipe.model].conditional:
+            say(f"model {facts.recipe.model} does not look at labels: what it mints will have none")
+        with _opened(gan, Path(run), facts, resume) as opened:
+            _train(gan, feed, opened)
     return opened
 
 
+@contextmanager
+def _opened(gan: Gan, path: Path, facts: RunFacts, resume: bool) -> Iterator[Run]:
+    """The run folder, new or continued: rank 0 holds it and mends it, then all load the same checkpoint."""
+    with ExitStack() as held:
+        with gan.ranks.writing() as first:
+            if first:
+                run = _open_or_create(path, facts, resume)
+                held.enter_context(_only_one(run.path))
+                _go_back_to_checkpoint(gan, run)
+        with gan.ranks.together():
+            if not gan.ranks.first:
+                run = open_run(path)
+                for checkpoint in run.checkpoints()[-1:]:
+                    load_checkpoint(gan, checkpoint)
+        yield run
+
+
 def _train(gan: Gan, feed: Feed, run: Run) -> None:
-    recipe, target = gan.recipe, run.target
+    recipe, target, ranks = gan.recipe, run.target, gan.ranks
     started, started_at = time.monotonic(), gan.images_seen
 
-    if gan.images_seen == 0:
-        _picture(gan, run)
+    with ranks.writing() as first:
+        if first and gan.images_seen == 0:
+            _picture(gan, run)
     with progress(target, "train", done=gan.images_seen) as advance, _stop_softly() as stopping:
         while gan.images_seen < target:
             before = gan.images_seen
             iterate(gan, feed)
-            last = gan.images_seen >= target
-            line = _log(gan, run) if last or _passed(before, gan, recipe.log_every) else {}
-            if last or _passed(before, gan, recipe.picture_every):
-                _picture(gan, run)
-            if last or _passed(before, gan, recipe.checkpoint_every) or stopping:
-                save_checkpoint(gan, run)
-                seconds = round(time.monotonic() - started, 3)
-                append_line(run.path / "clock.jsonl", {"from": started_at, "to": gan.images_seen, "seconds": seconds})
+            last, stop = gan.images_seen >= target, ranks.any(bool(stopping))
+            line = _means(gan) if last or _passed(before, gan, recipe.log_every) else {}
+            picture = last or _passed(before, gan, recipe.picture_every)
+            checkpoint = last or stop or _passed(before, gan, recipe.checkpoint_every)
+            if line or picture or checkpoint:
+                with ranks.writing() as first:
+                    if first and line:
+                        append_line(run.path / "log.jsonl", {"images_seen": gan.images_seen, **line})
+                    if first and picture:
+                        _picture(gan, run)
+                    if first and checkpoint:
+                        save_checkpoint(gan, run)
+                        seconds = round(time.monotonic() - started, 3)
+                        clock = {"from": started_at, "to": gan.images_seen, "seconds": seconds}
+                        append_line(run.path / "clock.jsonl", clock)
             note = f"loss D {line['loss_d']:.2f} G {line.get('loss_g', math.nan):.2f}" if line else ""
             advance(min(gan.images_seen, target) - min(before, target), note=note)
-            if stopping:
+            if stop:
                 say(f"stopped at {gan.images_seen} of {target} images; the same command with --resume goes on")
                 raise KeyboardInterrupt
 
@@ -100,7 +130,8 @@ def iterate(gan: Gan, feed: Feed) -> None:
     forward pass is saved.
     """
     recipe = gan.recipe
-    seeds.seed_layers(gan.seed, "layers", gan.images_seen)  # dropout
+    layers = f"layers of rank {gan.ranks.rank}" if gan.ranks.rank else "layers"
+    seeds.seed_layers(gan.seed, layers, gan.images_seen)  # dropout
     g_steps = recipe.g_steps if gan.images_seen >= recipe.pretrain_images else 0  # D alone at first, where asked for
     for k in range(recipe.d_steps):
         real, labels = feed.batch(gan.images_seen)
@@ -125,8 +156,9 @@ class Feed:
     """
 
     def __init__(self, pack: Pack, gan: Gan) -> None:
-        self.pack, self.device, self.batch_size = pack, gan.device, gan.batch
+        self.pack, self.device, self.batch_size, self.ranks = pack, gan.device, gan.batch, gan.ranks
         parts = _parts(pack, gan.recipe, gan.batch)
+        gan.ranks.check_shares([count for _, count in parts])
         seeds_of = [gan.seed] if len(parts) == 1 else [seeds.derive(gan.seed, "part", k) for k in range(len(parts))]
         self.parts = [
             (indices, Batches(len(indices), seed), count)
@@ -134,10 +166,10 @@ class Feed:
         ]
 
     def batch(self, images_seen: int) -> tuple[Tensor, Tensor]:
-        """Images float `[n, c, h, w]` in [-1, 1] and labels int64 `[n]`, -1 where there is none."""
+        """Images float `[n, c, h, w]` in [-1, 1] and labels int64 `[n]`, -1 where there is none: this rank's rows."""
         batches = images_seen // self.batch_size
         chosen = [indices[order.take(batches * count, count)] for indices, order, count in self.parts]
-        picks = np.concatenate(chosen)
+        picks = self.ranks.mine(np.concatenate(chosen))
         pixels, labels = torch.from_numpy(self.pack.pixels[picks]), torch.from_numpy(self.pack.labels[picks])
         return images.to_images(pixels.to(self.device)), labels.to(self.device)
 
@@ -165,8 +197,7 @@ def _passed(before: int, gan: Gan, every: int) -> bool:
 
 
 def _collect(gan: Gan, values: Values) -> None:
-    for name, value in values.items():
-        number = float(value)
+    for name, number in gan.ranks.mean(values).items():
         if not np.isfinite(number):
             raise TrainingError(
                 f"{name} is {number} at {gan.images_seen} images seen (iteration {gan.iterations})",
@@ -178,12 +209,11 @@ def _collect(gan: Gan, values: Values) -> None:
         gan.pending[f"n {name}"] = gan.pending.get(f"n {name}", 0) + 1
 
 
-def _log(gan: Gan, run: Run) -> dict[str, float]:
-    """One line of means since the last line."""
+def _means(gan: Gan) -> dict[str, float]:
+    """A line of the log: means since the last line."""
     names = [name for name in gan.pending if not name.startswith("n ")]
     means = {name: round(gan.pending[name] / gan.pending[f"n {name}"], 6) for name in names}
     gan.pending = {}
-    append_line(run.path / "log.jsonl", {"images_seen": gan.images_seen, **means})
     return means
 
 
@@ -209,7 +239,7 @@ def run_facts(pack: Pack, recipe: Recipe, seed: int = 0, device: str | None = No
     check_parts(recipe)
     recipe.check_fits(pack.channels, pack.size)
     _check_labels(pack, recipe)
-    chosen = device or best_device()
+    chosen = usable_device(device)
     return RunFacts(
         imagemint=imagemint.__version__,
         recipe=recipe,
@@ -240,11 +270,23 @@ def _check_labels(pack: Pack, recipe: Recipe) -> None:
         )
 
 
-def best_device() -> str:
-    """cuda, mps or cpu: the fastest that is there."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+def usable_device(device: str | None = None) -> str:
+    """`device` if it is there, by default the fastest that is: cuda, mps or cpu. Raises RunError."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    found = [name for name, is_there in there.items() if is_there]
+    if device is not None and device not in found:
+        problem = f"device {device} is not on this machine" if device in there else f"device {device!r}"
+        raise RunError(problem, f"one of {', '.join(found)}", "leave --device out to take the fastest")
+    return device or found[0]
+
+
+def set_tf32(on: bool) -> None:
+    """Whether CUDA may multiply fp32 as TF32, for the whole process; other devices take no notice."""
+    if hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # torch 2.9 on; it refuses a mixture of both ways
+        torch.backends.cuda.matmul.fp32_precision = "tf32" if on else "ieee"
+        torch.backends.cudnn.conv.fp32_precision = "tf32" if on else "ieee"
+    else:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = on
 
 
 def _precision(recipe: Recipe, device: str) -> str:
@@ -273,7 +315,7 @@ def _open_or_create(path: Path, facts: RunFacts, resume: bool) -> Run:
     return open_run(path)
 
 
-_MAY_CHANGE = {"recipe.epochs", "recipe.images", "recipe.keep", "imagemint"}
+_MAY_CHANGE = {"recipe.epochs", "recipe.images", "recipe.keep", "imagemint", "processes"}
 
 
 def _refuse_changes(run: Run, facts: RunFacts) -> None:

@@ -25,6 +25,7 @@ from imagemint.errors import RecipeError, RunError
 from imagemint.losses import LOSSES
 from imagemint.models import MODELS, ImageShape, build
 from imagemint.runs import Run, RunFacts, checkpoint_state
+from imagemint.training.ranks import Ranks, normalise_globally
 
 
 @dataclass
@@ -41,6 +42,7 @@ class Gan:
     ema: nn.Module | None
     optimizer_g: torch.optim.Optimizer
     optimizer_d: torch.optim.Optimizer
+    ranks: Ranks = field(default_factory=Ranks)
     images_seen: int = 0
     iterations: int = 0
     pending: dict[str, float] = field(default_factory=dict)  # sums since the last line of the log
@@ -71,9 +73,9 @@ def check_parts(recipe: Recipe) -> None:
         )
 
 
-def new_gan(facts: RunFacts) -> Gan:
+def new_gan(facts: RunFacts, ranks: Ranks | None = None) -> Gan:
     """Freshly initialised networks for a run; the same facts give the same weights."""
-    recipe, pack = facts.recipe, facts.pack
+    recipe, pack, ranks = facts.recipe, facts.pack, ranks or Ranks()
     seeds.seed_layers(facts.seed, "initial weights")
     generator, discriminator = build(
         recipe.model, recipe.options, ImageShape(pack.channels, *pack.size), len(pack.classes), recipe.z_size
@@ -81,6 +83,8 @@ def new_gan(facts: RunFacts) -> Gan:
     device = torch.device(facts.device)
     generator, discriminator = generator.to(device), discriminator.to(device)
     ema = copy.deepcopy(generator).requires_grad_(False).eval() if recipe.ema_images else None
+    for network in (generator, discriminator):
+        normalise_globally(network, ranks)
     return Gan(
         recipe=recipe,
         seed=facts.seed,
@@ -92,6 +96,7 @@ def new_gan(facts: RunFacts) -> Gan:
         ema=ema,
         optimizer_g=_optimizer(recipe.optimizer_g, generator),
         optimizer_d=_optimizer(recipe.optimizer_d, discriminator),
+        ranks=ranks,
     )
 
 
