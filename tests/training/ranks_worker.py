@@ -1,6 +1,6 @@
 """What each rank of test_ranks does: started by torchrun, writes RESULTS/RANK.json.
 
-    torchrun --nproc_per_node 2 ranks_worker.py JOBS.json RESULTS
+torchrun --nproc_per_node 2 ranks_worker.py JOBS.json RESULTS
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def full() -> None:
 def main() -> None:
     jobs, folder = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
     torch.set_num_threads(1)
-    rank, seen = int(os.environ["RANK"]), {}
+    seen: dict[str, Any] = {}
     with joined("cpu") as ranks:
         seen["world"] = ranks.world
         normalised(ranks, folder)
@@ -89,19 +89,20 @@ def main() -> None:
         again("extended", images=64)
         again("extended", resume=True)
 
-        plain, draw = loop.generator_step, loop._picture
-        loop.generator_step = on_rank(1, 2, plain, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        draw = loop._picture
+        loop.__dict__["generator_step"] = on_rank(1, 2, generator_step, lambda: os.kill(os.getpid(), signal.SIGTERM))
         seen["stopped"] = broken(lambda: again("stopped"))
-        loop.generator_step = plain
+        loop.__dict__["generator_step"] = generator_step
         again("stopped", resume=True)
-        loop.generator_step = on_rank(1, 2, plain, lambda: {"loss_g": torch.tensor(float("nan"))})
+        loop.__dict__["generator_step"] = on_rank(
+            1, 2, generator_step, lambda: {"loss_g": torch.tensor(float("nan"))}
+        )
         seen["nan"] = broken(lambda: again("nan"))
-        loop.generator_step = plain
-        loop._picture = on_rank(0, 1, draw, full)
+        loop.__dict__["generator_step"] = generator_step
+        loop.__dict__["_picture"] = on_rank(0, 1, draw, full)
         seen["full"] = broken(lambda: again("full"))
-    (folder / f"{rank}.json").write_text(json.dumps(seen))
+    (folder / f"{ranks.rank}.json").write_text(json.dumps(seen))
 
 
 if __name__ == "__main__":
-    assert generator_step is loop.generator_step
     main()

@@ -284,7 +284,7 @@ def set_tf32(on: bool) -> None:
     """Whether CUDA may multiply fp32 as TF32, for the whole process; other devices take no notice."""
     if hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # torch 2.9 on; it refuses a mixture of both ways
         torch.backends.cuda.matmul.fp32_precision = "tf32" if on else "ieee"
-        torch.backends.cudnn.conv.fp32_precision = "tf32" if on else "ieee"
+        torch.backends.cudnn.conv.fp32_precision = "tf32" if on else "ieee"  # type: ignore[attr-defined]
     else:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = on
 

@@ -1,14 +1,15 @@
 """Many processes, one training: each takes every world-th row of a batch, and all agree on everything else.
 
-`torchrun --nproc_per_node N -m imagemint train ...` starts N processes, *ranks* 0 to N - 1 of a *world* of N. Noise, order
-and augmentation are addressed by images seen, so each rank computes its own rows of the very batch that one process would
-have used; gradients, the statistics of batch normalisation and logged values are those of the whole batch. Hence N ranks
-do what one does, up to the rounding of sums; dropout alone differs, because torch draws it for the rows at hand.
+`torchrun --nproc_per_node N -m imagemint -- train ...` starts N processes, *ranks* 0 to N - 1 of a *world* of N.
+Noise, order and augmentation are addressed by images seen, so each rank computes its own rows of the very batch that
+one process would have used; gradients, the statistics of batch normalisation and logged values are those of the whole
+batch. Hence N ranks do what one does, up to the rounding of sums; dropout alone differs, because torch draws it for
+the rows at hand.
 
-Not torch's DistributedDataParallel: it hooks into the backward passes of wrapped forward calls, and here D is called
-several times an update, is frozen in G's turn, has gradients taken twice (R1, R2, WGAN-GP: pytorch issues 47562, 63812)
-and is updated after two backward calls. One sum of all gradients before the optimiser steps is right in each of these
-cases. What it gives up is the overlap of computing and sending; docs/scaling.md says what that costs.
+Not torch's DistributedDataParallel: it acts within the backward pass of wrapped forward calls, and here D is called
+several times an update, is frozen in G's turn, has gradients taken twice (R1, R2, WGAN-GP; pytorch issues 47562 and
+63812) and is updated after two backward calls. One sum of all gradients before the optimiser steps is right in each
+of these cases. What it gives up is computing while sending; docs/scaling.md says what that costs.
 
 The pack and the run folder must lie on a disk that all ranks see; only rank 0 writes.
 """
@@ -33,7 +34,7 @@ _MESSAGE = 8192  # bytes of an error that travel between ranks
 
 
 class Ranks:
-    """This process among those of a training. With a world of 1 every method gives back what it got."""
+    """One process among those of a training. With a world of 1 every method gives back what it got."""
 
     def __init__(self, rank: int = 0, world: int = 1) -> None:
         assert 0 <= rank < world, (rank, world)
@@ -72,12 +73,12 @@ class Ranks:
         return range(self.rank, count * self.world, self.world)
 
     def mine(self, batch: Any) -> Any:
-        """This rank's rows of a whole batch: array or tensor `[n, ...]` -> `[n / world, ...]`."""
+        """The rows of a whole batch that are this rank's: array or tensor `[n, ...]` -> `[n / world, ...]`."""
         return batch[self.rank :: self.world]
 
     def sum(self, x: Tensor) -> Tensor:
         """The sum over ranks, of the same shape. Differentiable, more than once."""
-        return x if self.world == 1 else _Sum.apply(x)  # type: ignore[no-any-return, no-untyped-call]
+        return x if self.world == 1 else _Sum.apply(x)  # type: ignore[no-untyped-call]
 
     def mean_row(self, x: Tensor) -> Tensor:
         """Float `[n, f]` -> `[1, f]`, the mean row of the whole batch; with a world of 1 the rows themselves."""
@@ -89,7 +90,7 @@ class Ranks:
             return
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
         joined = _all_reduce(torch.cat([gradient.reshape(-1) for gradient in gradients])) / self.world
-        parts = joined.split([gradient.numel() for gradient in gradients])
+        parts = torch.split(joined, [gradient.numel() for gradient in gradients])
         torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
 
     def mean(self, values: Mapping[str, Tensor]) -> dict[str, float]:
@@ -166,7 +167,7 @@ def _in_words(error: Exception) -> ImagemintError | None:
 def joined(device: str | None) -> Iterator[Ranks]:
     """Meet the processes that torchrun started beside this one; without torchrun this one is alone.
 
-    gloo carries what is on the CPU, nccl what is on GPUs. A process group that the caller has opened is used as it is.
+    gloo carries what is on the CPU, nccl what is on GPUs. A process group that the caller has opened is used as is.
     """
     if dist.is_available() and dist.is_initialized():
         yield Ranks(dist.get_rank(), dist.get_world_size())
@@ -189,7 +190,8 @@ def _others_may_go() -> Iterator[None]:
     except RuntimeError as error:  # torch has no narrower class for a connection that is gone
         first = str(error).strip().split("\n")[0][:200]
         remedy = "start the same command again with --resume"
-        raise RunError(f"another process of this training is gone ({first})", "all processes alive", remedy) from error
+        gone = f"another process of this training is gone ({first})"
+        raise RunError(gone, "all processes alive", remedy) from error
 
 
 def _all_reduce(x: Tensor) -> Tensor:
@@ -202,12 +204,12 @@ class _Sum(torch.autograd.Function):
     """Sum over ranks. What each rank makes of the sum counts, so the gradient is the sum of the ranks' gradients."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         return _all_reduce(x.clone(memory_format=torch.contiguous_format))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        return _Sum.apply(gradient)  # type: ignore[no-any-return, no-untyped-call]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Sum.apply(gradient)  # type: ignore[no-untyped-call]
 
 
 class GlobalBatchNorm(nn.Module):
@@ -228,7 +230,7 @@ class GlobalBatchNorm(nn.Module):
         assert isinstance(layer, HalfBatchNorm) or (layer.affine and layer.track_running_stats)
         assert layer.momentum is not None
         self.eps, self.momentum, self.ranks = layer.eps, layer.momentum, ranks
-        self.half = isinstance(layer, HalfBatchNorm)
+        self.by_half = isinstance(layer, HalfBatchNorm)
         for name, parameter in layer.named_parameters():
             self.register_parameter(name, parameter)
         for name, buffer in layer.named_buffers():
@@ -249,7 +251,7 @@ class GlobalBatchNorm(nn.Module):
     def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of each channel, float `[channels]`."""
         ranks, everyone = self.ranks, len(x) * self.ranks.world
-        wanted = (everyone + 1) // 2 if self.half else everyone
+        wanted = (everyone + 1) // 2 if self.by_half else everyone
         here = len(range(ranks.rank if ranks.world > 1 else 0, wanted, ranks.world))  # rows of the reference
         own = x[:here].float().transpose(0, 1).flatten(1)  # [channels, values]
         own_variance, own_mean = torch.var_mean(own, 1, correction=0)

@@ -97,7 +97,7 @@ def average_step(gan: Gan) -> None:
 
 
 def fakes(gan: Gan, labels: Tensor, purpose: str) -> Tensor:
-    """G's images for labels int64 `[n]`; image i of the whole batch has the noise of (seed, purpose, images_seen + i)."""
+    """G's images for labels int64 `[n]`; row i of the whole batch has noise of (seed, purpose, images_seen + i)."""
     first = gan.images_seen
     image_seeds = [seeds.derive(gan.seed, purpose, first + i) for i in gan.ranks.rows(len(labels))]
     z = seeds.noise(image_seeds, gan.recipe.z_size, gan.recipe.noise).to(gan.device)
