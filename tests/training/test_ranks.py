@@ -226,16 +226,6 @@ def test_the_ranks_share_out_every_row_once() -> None:
     assert [list(Ranks(k, 3).rows(4)) for k in range(3)] == [part.tolist() for part in parts]
 
 
-def test_a_device_that_is_not_there_is_refused(digits: Pack, tiny: Recipe, tmp_path: Path) -> None:
-    for device in ("cuda", "gpu"):
-        if device == "cuda" and torch.cuda.is_available():
-            continue
-        with pytest.raises(RunError, match=rf"device .*{device}.*wanted one of .*cpu"):
-            train(digits, tiny, tmp_path / "run", device=device)
-    assert loop.usable_device("cpu") == "cpu"
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_run_is_not_resumed_on_another_device(
     digits: Pack, tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
