@@ -125,6 +125,7 @@ class Recipe(_Named):
     held_out: float = Field(0.2, gt=0, le=0.5, description="share of each class that is held out for the choice")
     choose_every: int = Field(25_000, ge=1, description="images seen between looks at what the best weights are")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
+    tf32: bool = Field(True, description="CUDA: fp32 products with 10 bits of mantissa, several times faster")
 
     log_every: int = Field(1000, ge=1, description="images seen between lines of log.jsonl")
     picture_every: int = Field(25_000, ge=1, description="images seen between sample grids")

@@ -13,7 +13,7 @@ from imagemint.data.pack import UNLABELLED, Minting, Pack, Step, check_absent, w
 from imagemint.errors import RunError
 from imagemint.progress import progress
 from imagemint.runs import Run, checkpoint_state, open_run, seen_packs
-from imagemint.training.loop import best_device
+from imagemint.training.loop import usable_device
 from imagemint.training.state import load_generator, sees_labels
 
 BATCH_SIZE = 256
@@ -47,7 +47,7 @@ def mint(
         raise RunError(f"--batch-size {batch_size}", "at least 1", "leave it out to use the default")
     checkpoint = run.newest()
     state = checkpoint_state(checkpoint)
-    on = torch.device(device or best_device())
+    on = torch.device(usable_device(device))
     generator = load_generator(run, checkpoint, on)
     recipe = run.recipe
 

@@ -60,6 +60,7 @@ class RunFacts(BaseModel):
     seed: int
     precision: str
     device: str
+    processes: int = 1
     pack: PackFacts
     parents: list[ParentFacts] = []
 

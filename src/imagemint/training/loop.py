@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +30,7 @@ from imagemint.progress import progress, say
 from imagemint.runs import PackFacts, ParentFacts, Run, RunFacts, append_line, keep_lines, open_run, read_lines
 from imagemint.training.choice import Chooser, hold_out
 from imagemint.training.parents import load_parents, with_parents
+from imagemint.training.ranks import joined
 from imagemint.training.state import (
     Gan,
     check_parts,
@@ -40,6 +41,7 @@ from imagemint.training.state import (
     sees_labels,
 )
 from imagemint.training.step import Values, average_step, discriminator_step, fakes, generator_step
+from imagemint.training.watch import NOT_FINITE, ROLLBACK_RATE, Watch, not_finite, refuse_not_finite, write_down
 
 PICTURE_COLUMNS = 10  # samples of each class in a picture
 PICTURE_ROWS = 20  # classes in a picture
@@ -66,25 +68,86 @@ def train(
 
     Raises RecipeError, PackError, RunError; TrainingError when a loss is no longer finite.
     """
-    pack = open_pack(pack)
     duration = {"epochs": epochs, "images": images}
     overrides |= {key: value for key, value in duration.items() if value is not None}
-    continued = open_run(run) if resume and (Path(run) / "run.json").is_file() else None
-    known = continued.facts.parents if continued else []
-    facts = run_facts(pack, load_recipe(recipe, overrides), seed, device, known)
-    if isinstance(facts.recipe, Baseline):
-        return _fit(pack, facts, facts.recipe, Path(run), resume)
-    gan = new_gan(facts)  # before the folder: a recipe that does not fit leaves nothing behind
-    if continued is None or not continued.checkpoints():
-        load_parents(gan, facts)
-    if len(pack.classes) > 1 and not gan.sees_labels:
-        say(f"model {gan.recipe.model} does not look at labels: what it mints will have none")
-    feed = Feed(pack, gan)
-    opened = _open_or_create(Path(run), facts, resume)
-    with _only_one(opened.path):
-        _go_back_to_checkpoint(gan, opened)
-        _train(gan, feed, opened)
-    return opened
+    with joined(device) as ranks:
+        with ranks.together():
+            pack = open_pack(pack)
+            continued = open_run(run) if resume and (Path(run) / "run.json").is_file() else None
+            known = continued.facts.parents if continued else []
+            facts = run_facts(pack, load_recipe(recipe, overrides), seed, device, known)
+            if isinstance(facts.recipe, Baseline):
+                ranks.check_alone(f"recipe {facts.recipe.name}")
+                return _fit(pack, facts, facts.recipe, Path(run), resume)
+            facts = facts.model_copy(update={"processes": ranks.world})
+            ranks.take_device(facts.device)
+            set_tf32(facts.recipe.tf32)
+            gan = new_gan(facts, ranks)  # before the folder: a recipe that does not fit leaves nothing behind
+            if continued is None or not continued.checkpoints():
+                load_parents(gan, facts)
+            feed = Feed(pack, gan)
+        if len(pack.classes) > 1 and not gan.sees_labels:
+            say(f"model {gan.recipe.model} does not look at labels: what it mints will have none")
+        with _opened(gan, Path(run), facts, resume) as opened:
+            while True:
+                try:
+                    _train(gan, feed, opened)
+                    return opened
+                except TrainingError as error:
+                    gan = _roll_back(error, gan, opened)
+
+
+@contextmanager
+def _opened(gan: Gan, path: Path, facts: RunFacts, resume: bool) -> Iterator[Run]:
+    """The run folder, new or continued, held by rank 0; all ranks at its newest whole checkpoint."""
+    with ExitStack() as held:
+        with gan.ranks.writing() as first:
+            if first:
+                run = _open_or_create(path, facts, resume)
+                held.enter_context(_only_one(run.path))
+        with gan.ranks.together():
+            run = open_run(path)
+        _load_newest(gan, run)
+        _slow_down(gan, run)
+        yield run
+
+
+def _load_newest(gan: Gan, run: Run) -> None:
+    """Rank 0 mends the folder, then all load the same checkpoint."""
+    with gan.ranks.writing() as first:
+        if first:
+            _go_back_to_checkpoint(gan, run)
+    with gan.ranks.together():
+        for checkpoint in [] if gan.ranks.first else run.checkpoints()[-1:]:
+            load_checkpoint(gan, checkpoint)
+
+
+def _roll_back(error: TrainingError, gan: Gan, run: Run) -> Gan:
+    """Note that a number is not finite; then the last checkpoint with lower rates, if the recipe says so, once.
+
+    The rates must change: everything random is addressed by images seen, so the same would happen again. Raises the
+    error where nothing is to be rolled back.
+    """
+    failed, back = gan.images_seen, gan.recipe.rollback and not gan.slowed
+    if back:
+        gan = new_gan(run.facts, gan.ranks)
+        _load_newest(gan, run)
+    with gan.ranks.writing() as first:
+        if first:
+            finding = not_finite(error, failed, gan.images_seen, rolled_back=back)
+            say(str(write_down(run, finding)))
+    if not back:
+        raise error
+    _slow_down(gan, run)
+    return gan
+
+
+def _slow_down(gan: Gan, run: Run) -> None:
+    """Lower both learning rates, once, in a run that was rolled back."""
+    if gan.recipe.rollback and not gan.slowed and any(finding.name == NOT_FINITE for finding in run.findings()):
+        for group in gan.optimizer_g.param_groups + gan.optimizer_d.param_groups:
+            group["lr"] *= ROLLBACK_RATE
+        gan.slowed = True
 
 
 def _fit(pack: Pack, facts: RunFacts, recipe: Baseline, path: Path, resume: bool) -> Run:
@@ -102,31 +165,59 @@ def _fit(pack: Pack, facts: RunFacts, recipe: Baseline, path: Path, resume: bool
 
 
 def _train(gan: Gan, feed: Feed, run: Run) -> None:
-    recipe, target = gan.recipe, run.target
-    chooser = Chooser(feed.pack, feed.held_out, gan, run) if feed.held_out is not None else None
-    started, started_at = time.monotonic(), gan.images_seen
-
-    if gan.images_seen == 0:
-        _picture(gan.minting_generator, run, 0)
+    recipe, target, ranks = gan.recipe, run.target, gan.ranks
+    with ranks.writing() as first:
+        diary = Diary(gan, feed, run) if first else None
     with progress(target, "train", done=gan.images_seen) as advance, _stop_softly() as stopping:
         while gan.images_seen < target:
             before = gan.images_seen
             iterate(gan, feed)
-            last = gan.images_seen >= target
-            line = _log(gan, run) if last or _passed(before, gan, recipe.log_every) else {}
-            if chooser and (last or _passed(before, gan, recipe.choose_every)):
-                chooser.look(gan)
-            if last or _passed(before, gan, recipe.picture_every):
-                _picture(gan.minting_generator, run, gan.images_seen)
-            if last or _passed(before, gan, recipe.checkpoint_every) or stopping:
-                save_checkpoint(gan, run)
-                seconds = round(time.monotonic() - started, 3)
-                append_line(run.path / "clock.jsonl", {"from": started_at, "to": gan.images_seen, "seconds": seconds})
+            last, stop = gan.images_seen >= target, ranks.any(bool(stopping))
+            due = {what for what in DUE if last or _passed(before, gan, getattr(recipe, f"{what}_every"))}
+            due |= {"checkpoint"} if stop else set()
+            line = _means(gan) if "log" in due else {}
+            if due:
+                with ranks.writing():
+                    if diary:
+                        diary.write(gan, line, due)
             note = f"loss D {line['loss_d']:.2f} G {line.get('loss_g', math.nan):.2f}" if line else ""
+            note = ", ".join([note, *diary.watch.found]) if note and diary else note
             advance(min(gan.images_seen, target) - min(before, target), note=note)
-            if stopping:
+            if stop:
                 say(f"stopped at {gan.images_seen} of {target} images; the same command with --resume goes on")
                 raise KeyboardInterrupt
+
+
+DUE = ("log", "choose", "picture", "watch", "checkpoint")  # the recipe has an `_every` for each
+
+
+class Diary:
+    """What is written while a training goes on, by rank 0 alone; the checkpoint last, as it stands for all of it."""
+
+    def __init__(self, gan: Gan, feed: Feed, run: Run) -> None:
+        self.run, self.started, self.started_at = run, time.monotonic(), gan.images_seen
+        self.chooser = Chooser(feed.pack, feed.held_out, gan, run) if feed.held_out is not None else None
+        self.watch = Watch(feed.pack, feed.fed(), gan, run)
+        if gan.images_seen == 0:
+            _picture(gan.minting_generator, run, 0)
+            self.watch.look(gan)
+
+    def write(self, gan: Gan, line: dict[str, float], due: set[str]) -> None:
+        """One line of the log, and of the others whatever is due."""
+        if line:
+            append_line(self.run.path / "log.jsonl", {"images_seen": gan.images_seen, **line})
+        if "choose" in due and self.chooser:
+            self.chooser.look(gan)
+        if "picture" in due:
+            _picture(gan.minting_generator, self.run, gan.images_seen)
+        if "watch" in due:
+            for finding in self.watch.look(gan):
+                say(str(finding))
+        if "checkpoint" in due:
+            save_checkpoint(gan, self.run)
+            seconds = round(time.monotonic() - self.started, 3)
+            clock = {"from": self.started_at, "to": gan.images_seen, "seconds": seconds}
+            append_line(self.run.path / "clock.jsonl", clock)
 
 
 def iterate(gan: Gan, feed: Feed) -> None:
@@ -136,7 +227,8 @@ def iterate(gan: Gan, feed: Feed) -> None:
     forward pass is saved.
     """
     recipe = gan.recipe
-    seeds.seed_layers(gan.seed, "layers", gan.images_seen)  # dropout
+    layers = f"layers of rank {gan.ranks.rank}" if gan.ranks.rank else "layers"
+    seeds.seed_layers(gan.seed, layers, gan.images_seen)  # dropout
     g_steps = recipe.g_steps if gan.images_seen >= recipe.pretrain_images else 0  # D alone at first, where asked for
     for k in range(recipe.d_steps):
         real, labels = feed.batch(gan.images_seen)
@@ -162,9 +254,10 @@ class Feed:
     """
 
     def __init__(self, pack: Pack, gan: Gan) -> None:
-        self.pack, self.device, self.batch_size = pack, gan.device, gan.batch
+        self.pack, self.device, self.batch_size, self.ranks = pack, gan.device, gan.batch, gan.ranks
         self.held_out = hold_out(pack, gan.recipe, gan.seed)
         parts = _parts(pack, gan, self.held_out)
+        gan.ranks.check_shares([count for _, count in parts])
         seeds_of = [gan.seed] if len(parts) == 1 else [seeds.derive(gan.seed, "part", k) for k in range(len(parts))]
         self.parts = [
             (indices, Batches(len(indices), seed), count)
@@ -172,10 +265,10 @@ class Feed:
         ]
 
     def batch(self, images_seen: int) -> tuple[Tensor, Tensor]:
-        """Images float `[n, c, h, w]` in [-1, 1] and labels int64 `[n]`, -1 where there is none."""
+        """Images float `[n, c, h, w]` in [-1, 1] and labels int64 `[n]`, -1 where there is none: this rank's rows."""
         batches = images_seen // self.batch_size
         chosen = [indices[order.take(batches * count, count)] for indices, order, count in self.parts]
-        picks = np.concatenate(chosen)
+        picks = self.ranks.mine(np.concatenate(chosen))
         pixels, labels = torch.from_numpy(self.pack.pixels[picks]), torch.from_numpy(self.pack.labels[picks])
         return images.to_images(pixels.to(self.device)), labels.to(self.device)
 
@@ -206,8 +299,7 @@ def _passed(before: int, gan: Gan, every: int) -> bool:
 
 
 def _collect(gan: Gan, values: Values) -> None:
-    for name, value in values.items():
-        number = float(value)
+    for name, number in gan.ranks.mean(values).items():
         if not np.isfinite(number):
             raise TrainingError(
                 f"{name} is {number} at {gan.images_seen} images seen (iteration {gan.iterations})",
@@ -219,12 +311,11 @@ def _collect(gan: Gan, values: Values) -> None:
         gan.pending[f"n {name}"] = gan.pending.get(f"n {name}", 0) + 1
 
 
-def _log(gan: Gan, run: Run) -> dict[str, float]:
-    """One line of means since the last line."""
+def _means(gan: Gan) -> dict[str, float]:
+    """A line of the log: means since the last line."""
     names = [name for name in gan.pending if not name.startswith("n ")]
     means = {name: round(gan.pending[name] / gan.pending[f"n {name}"], 6) for name in names}
     gan.pending = {}
-    append_line(run.path / "log.jsonl", {"images_seen": gan.images_seen, **means})
     return means
 
 
@@ -263,7 +354,7 @@ def run_facts(
         recipe, parents = with_parents(recipe, pack, known)
     usable = _usable(pack, recipe, sees_labels(recipe, parents))
     _check_labels(pack, recipe, usable)
-    chosen = device or best_device()
+    chosen = usable_device(device)
     if isinstance(recipe, Baseline):
         if chosen != "cpu" and device:
             say(f"recipe {recipe.name} is fitted on the CPU, not on {device}")
@@ -299,11 +390,23 @@ def _check_labels(pack: Pack, recipe: Recipe | Baseline, usable: np.ndarray) -> 
         )
 
 
-def best_device() -> str:
-    """cuda, mps or cpu: the fastest that is there."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+def usable_device(device: str | None = None) -> str:
+    """`device` if it is there, by default the fastest that is: cuda, mps or cpu. Raises RunError."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    found = [name for name, is_there in there.items() if is_there]
+    if device is not None and device not in found:
+        problem = f"device {device} is not on this machine" if device in there else f"device {device!r}"
+        raise RunError(problem, f"one of {', '.join(found)}", "leave --device out to take the fastest")
+    return device or found[0]
+
+
+def set_tf32(on: bool) -> None:
+    """Whether CUDA may multiply fp32 as TF32, for the whole process; other devices take no notice."""
+    if hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # torch 2.9 on; it refuses a mixture of both ways
+        torch.backends.cuda.matmul.fp32_precision = "tf32" if on else "ieee"
+        torch.backends.cudnn.conv.fp32_precision = "tf32" if on else "ieee"  # type: ignore[attr-defined]
+    else:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = on
 
 
 def _precision(recipe: Recipe | Baseline, device: str) -> str:
@@ -335,7 +438,7 @@ def _open_or_create(path: Path, facts: RunFacts, resume: bool) -> Run:
 
 
 _DESCRIBES = {"recipe.about", "recipe.source", *(f"recipe.shown_at.{key}" for key in Shown.model_fields)}
-_MAY_CHANGE = {"recipe.epochs", "recipe.images", "recipe.keep", "imagemint", *_DESCRIBES}
+_MAY_CHANGE = {"recipe.epochs", "recipe.images", "recipe.keep", "imagemint", "processes", *_DESCRIBES}
 
 
 def _refuse_changes(run: Run, facts: RunFacts) -> None:

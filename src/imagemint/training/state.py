@@ -26,6 +26,7 @@ from imagemint.losses import LOSSES
 from imagemint.models import JOINED, MODELS, ImageShape, build, join
 from imagemint.models.mitlgan import Parent
 from imagemint.runs import PackFacts, ParentFacts, Run, RunFacts, checkpoint_state
+from imagemint.training.ranks import Ranks, normalise_globally
 
 
 class Chosen(TypedDict):
@@ -52,6 +53,7 @@ class Gan:
     optimizer_d: torch.optim.Optimizer
     best: nn.Module | None = None  # a copy of the generator that training.choice fills
     chosen: dict[str, Chosen] = field(default_factory=dict)  # by class for a bank, else of "all"; empty: not yet
+    ranks: Ranks = field(default_factory=Ranks)
     images_seen: int = 0
     iterations: int = 0
     pending: dict[str, float] = field(default_factory=dict)  # sums since the last line of the log
@@ -101,12 +103,12 @@ def check_parts(recipe: Recipe) -> None:
         )
 
 
-def new_gan(facts: RunFacts) -> Gan:
+def new_gan(facts: RunFacts, ranks: Ranks | None = None) -> Gan:
     """Freshly initialised networks for a run; the same facts give the same weights.
 
     Parents too are fresh: training.parents.load_parents or a checkpoint brings their weights.
     """
-    recipe = facts.recipe
+    recipe, ranks = facts.recipe, ranks or Ranks()
     assert isinstance(recipe, Recipe), recipe.model
     seeds.seed_layers(facts.seed, "initial weights")
     generator, discriminator = networks(recipe, facts.pack, facts.parents)
@@ -114,6 +116,8 @@ def new_gan(facts: RunFacts) -> Gan:
     generator, discriminator = generator.to(device), discriminator.to(device)
     ema = copy.deepcopy(generator).requires_grad_(False).eval() if recipe.ema_images else None
     best = copy.deepcopy(generator).requires_grad_(False).eval() if recipe.weights == "best" else None
+    for network in (generator, discriminator):
+        normalise_globally(network, ranks)
     return Gan(
         recipe=recipe,
         seed=facts.seed,
@@ -127,6 +131,7 @@ def new_gan(facts: RunFacts) -> Gan:
         best=best,
         optimizer_g=_optimizer(recipe.optimizer_g, generator),
         optimizer_d=_optimizer(recipe.optimizer_d, discriminator),
+        ranks=ranks,
     )
 
 

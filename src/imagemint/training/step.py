@@ -37,6 +37,7 @@ def discriminator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> 
         size = _PENALTIES[penalty.name](gan, real, fake, labels) * (penalty.weight * penalty.every)
         size.backward()  # type: ignore[no-untyped-call]
         values["penalty"] = size.detach()
+    gan.ranks.average_gradients(d)
     gan.optimizer_d.step()
     if recipe.clip is not None:
         with torch.no_grad():
@@ -55,11 +56,13 @@ def generator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor, k: int)
         fake_logits = d(fake, labels).float()
         real_logits = d(real, labels).float() if matching or loss.needs_real else fake_logits.detach()
     if matching:
-        lowered = feature_matching(features[1].detach().float(), features[0].float())
+        theirs, ours = (gan.ranks.mean_row(each.flatten(1).float()) for each in (features[1].detach(), features[0]))
+        lowered = feature_matching(theirs, ours)
     else:
         lowered = _of(loss.g, real_logits, fake_logits, labels).mean()
     gan.optimizer_g.zero_grad(set_to_none=True)
     lowered.backward()  # type: ignore[no-untyped-call]
+    gan.ranks.average_gradients(gan.generator)
     gan.optimizer_g.step()
     return {"loss_g": lowered.detach()}
 
@@ -94,9 +97,9 @@ def average_step(gan: Gan) -> None:
 
 
 def fakes(gan: Gan, labels: Tensor, purpose: str) -> Tensor:
-    """G's images for labels int64 `[n]`; image i has the noise of (seed, purpose, images_seen + i)."""
+    """G's images for labels int64 `[n]`; row i of the whole batch has noise of (seed, purpose, images_seen + i)."""
     first = gan.images_seen
-    image_seeds = [seeds.derive(gan.seed, purpose, first + i) for i in range(len(labels))]
+    image_seeds = [seeds.derive(gan.seed, purpose, first + i) for i in gan.ranks.rows(len(labels))]
     z = seeds.noise(image_seeds, gan.recipe.z_size, gan.recipe.noise).to(gan.device)
     with gan.autocast():
         images: Tensor = gan.generator(z, labels)
@@ -107,8 +110,8 @@ def _augment(gan: Gan, real: Tensor, fake: Tensor, purpose: str) -> tuple[Tensor
     """The same maps for real and for fake images, `[n, c, h, w]` each: stacked as channels they move together."""
     if gan.recipe.augment == "none":
         return real, fake
-    both = torch.cat([real, fake], 1)
-    moved = affine(both, seeds.generator(gan.seed, purpose, gan.images_seen), CLASSIC)
+    both, maps = torch.cat([real, fake], 1), seeds.generator(gan.seed, purpose, gan.images_seen)
+    moved = affine(both, maps, CLASSIC, share=(gan.ranks.rank, gan.ranks.world))
     return moved[:, : real.shape[1]], moved[:, real.shape[1] :]
 
 
@@ -124,7 +127,7 @@ def _r1r2(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
 def _between(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
     """WGAN-GP: at a random point on the line from each real image to a fake one."""
     at = seeds.generator(gan.seed, "between", gan.images_seen)
-    share = torch.rand(len(real), 1, 1, 1, generator=at).to(gan.device)
+    share = gan.ranks.mine(torch.rand(len(real) * gan.ranks.world, 1, 1, 1, generator=at)).to(gan.device)
     images = (real + share * (fake - real)).detach().requires_grad_(True)
     return gradient_penalty(realness(gan.discriminator(images, labels)), images).mean()
 
