@@ -37,7 +37,14 @@ def child(pack: Path, recipe: Recipe, run: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is a POSIX signal")
 @pytest.mark.parametrize("name", ["demo", "cdcgan", "per-class"])
 def test_killed_and_resumed_is_never_stopped(name: str, digits: Pack, tiny: Recipe, tmp_path: Path) -> None:
-    small = {"batch_size": 16, "images": 640, "log_every": 64, "picture_every": 128, "checkpoint_every": 96}
+    small = {
+        "batch_size": 16,
+        "images": 640,
+        "log_every": 64,
+        "watch_every": 64,
+        "picture_every": 128,
+        "checkpoint_every": 96,
+    }
     more = {"batch_size": 2, "options": {"width": 4}, "choose_every": 100} if name == "per-class" else {}
     recipe = tiny if name == "demo" else load_recipe(name, {**small, "precision": "fp32", **more})
     straight = train(digits, recipe, tmp_path / "straight", seed=7, device="cpu")

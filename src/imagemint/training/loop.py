@@ -32,6 +32,7 @@ from imagemint.runs import PackFacts, Run, RunFacts, append_line, keep_lines, op
 from imagemint.training.choice import Chooser, hold_out
 from imagemint.training.state import Gan, check_parts, load_checkpoint, new_gan, save_checkpoint, save_fitted
 from imagemint.training.step import Values, average_step, discriminator_step, fakes, generator_step
+from imagemint.training.watch import NOT_FINITE, ROLLBACK_RATE, Watch, not_finite, refuse_not_finite, write_down
 
 PICTURE_COLUMNS = 10  # samples of each class in a picture
 PICTURE_ROWS = 20  # classes in a picture
@@ -70,8 +71,37 @@ def train(
     opened = _open_or_create(Path(run), facts, resume)
     with _only_one(opened.path):
         _go_back_to_checkpoint(gan, opened)
-        _train(gan, feed, opened)
-    return opened
+        while True:
+            try:
+                _train(gan, feed, opened)
+                return opened
+            except TrainingError as error:
+                gan = _roll_back(error, gan, opened)
+
+
+def _roll_back(error: TrainingError, gan: Gan, run: Run) -> Gan:
+    """Note that a number is not finite; then the last checkpoint with lower rates, if the recipe says so, once.
+
+    The rates must change: everything random is addressed by images seen, so the same would happen again. Raises the
+    error where nothing is to be rolled back.
+    """
+    failed = gan.images_seen
+    if not gan.recipe.rollback or gan.slowed:
+        write_down(run, not_finite(error, failed, failed))
+        raise error
+    gan = new_gan(run.facts)
+    _go_back_to_checkpoint(gan, run)
+    say(str(write_down(run, not_finite(error, failed, gan.images_seen, rolled_back=True))))
+    _slow_down(gan, run)
+    return gan
+
+
+def _slow_down(gan: Gan, run: Run) -> None:
+    """Lower both learning rates, once, in a run that was rolled back."""
+    if gan.recipe.rollback and not gan.slowed and any(finding.name == NOT_FINITE for finding in run.findings()):
+        for group in gan.optimizer_g.param_groups + gan.optimizer_d.param_groups:
+            group["lr"] *= ROLLBACK_RATE
+        gan.slowed = True
 
 
 def _fit(pack: Pack, facts: RunFacts, recipe: Baseline, path: Path, resume: bool) -> Run:
@@ -92,9 +122,11 @@ def _train(gan: Gan, feed: Feed, run: Run) -> None:
     recipe, target = gan.recipe, run.target
     chooser = Chooser(feed.pack, feed.held_out, gan, run) if feed.held_out is not None else None
     started, started_at = time.monotonic(), gan.images_seen
+    watch = Watch(feed.pack, feed.fed(), gan, run)
 
     if gan.images_seen == 0:
         _picture(gan.minting_generator, run, 0)
+        watch.look(gan)
     with progress(target, "train", done=gan.images_seen) as advance, _stop_softly() as stopping:
         while gan.images_seen < target:
             before = gan.images_seen
@@ -105,11 +137,15 @@ def _train(gan: Gan, feed: Feed, run: Run) -> None:
                 chooser.look(gan)
             if last or _passed(before, gan, recipe.picture_every):
                 _picture(gan.minting_generator, run, gan.images_seen)
+            if last or _passed(before, gan, recipe.watch_every):
+                for finding in watch.look(gan):
+                    say(str(finding))
             if last or _passed(before, gan, recipe.checkpoint_every) or stopping:
                 save_checkpoint(gan, run)
                 seconds = round(time.monotonic() - started, 3)
                 append_line(run.path / "clock.jsonl", {"from": started_at, "to": gan.images_seen, "seconds": seconds})
             note = f"loss D {line['loss_d']:.2f} G {line.get('loss_g', math.nan):.2f}" if line else ""
+            note = ", ".join([note, *watch.found]) if note else ""
             advance(min(gan.images_seen, target) - min(before, target), note=note)
             if stopping:
                 say(f"stopped at {gan.images_seen} of {target} images; the same command with --resume goes on")
@@ -158,6 +194,10 @@ class Feed:
             for (indices, count), seed in zip(parts, seeds_of, strict=True)
         ]
 
+    def fed(self) -> np.ndarray:
+        """Indices of the images that the networks ever see, int64, ascending."""
+        return np.sort(np.concatenate([indices for indices, _, _ in self.parts]))
+
     def batch(self, images_seen: int) -> tuple[Tensor, Tensor]:
         """Images float `[n, c, h, w]` in [-1, 1] and labels int64 `[n]`, -1 where there is none."""
         batches = images_seen // self.batch_size
@@ -194,13 +234,7 @@ def _passed(before: int, gan: Gan, every: int) -> bool:
 def _collect(gan: Gan, values: Values) -> None:
     for name, value in values.items():
         number = float(value)
-        if not np.isfinite(number):
-            raise TrainingError(
-                f"{name} is {number} at {gan.images_seen} images seen (iteration {gan.iterations})",
-                "finite numbers",
-                "lower the learning rates (--set optimizer_g.lr=... --set optimizer_d.lr=...) in a new run; "
-                "the last checkpoint is from before",
-            )
+        refuse_not_finite(name, number, gan)
         gan.pending[name] = gan.pending.get(name, 0.0) + number
         gan.pending[f"n {name}"] = gan.pending.get(f"n {name}", 0) + 1
 
@@ -333,12 +367,13 @@ def _go_back_to_checkpoint(gan: Gan, run: Run) -> None:
                 raise
             say(f"{error.found}: going back to the checkpoint before it")
             shutil.rmtree(checkpoints.pop())
-    for log in (run.path / "log.jsonl", run.path / "choice.jsonl"):
+    for log in (run.path / f"{name}.jsonl" for name in ("log", "choice", "watch", "findings")):
         if log.is_file():
             keep_lines(log, [line for line in read_lines(log) if line["images_seen"] <= gan.images_seen])
     for picture in run.samples():
         if int(picture.stem) > gan.images_seen:
             picture.unlink()
+    _slow_down(gan, run)
 
 
 def _drop_half_written(run: Run) -> None:
