@@ -61,6 +61,7 @@ SICK: dict[str, list[dict[str, Any]]] = {
     "alike within classes": [{"within": 0.1}] * 3,
     "one class": [{"classes": 0.1}] * 3,
     "logits beyond the sigmoid": [{"real": logits(20, 5)}] * 3,
+    "a gap beyond the sigmoid": [{"real": logits(20, 5), "fake": logits(-20, 5)}] * 3,
     "no gradient": [{"grad_g": 1e-4, "distance": 0.5}] * 3,
     "D makes no mistake": [{"separation": 1.0, "distance": 0.6, "real": logits(3), "fake": logits(-3)}] * 3,
     "D guesses": [{"separation": 0.5, "distance": 0.6}] * 3,
@@ -81,7 +82,7 @@ NAMES = dict(
         SICK,
         [
             *["mode collapse"] * 3,
-            *["saturation"] * 2,
+            *["saturation"] * 3,
             "discriminator overpowers",
             "generator overpowers",
             "copying",
@@ -95,6 +96,8 @@ NAMES = dict(
 @pytest.mark.parametrize("sickness", SICK)
 def test_every_sickness_is_named_once_it_has_lasted(sickness: str, tiny: Recipe) -> None:
     changes = SICK[sickness]
+    if sickness == "logits beyond the sigmoid":
+        tiny = changed(tiny, {"loss": "non-saturating"})
     (found,) = findings(story(*changes), tiny)
     assert (found.name, found.began, found.images_seen) == (NAMES[sickness], 20_000, 30_000)
     assert "--set" in found.remedy or "mint from" in found.remedy
@@ -142,6 +145,10 @@ def test_nothing_is_judged_in_the_warm_up_and_while_d_trains_alone(tiny: Recipe)
 def test_the_size_of_logits_means_nothing_to_a_wasserstein_critic(tiny: Recipe) -> None:
     critic = changed(tiny, {"loss": "wasserstein"})
     assert findings(story(*[{"real": logits(900, 300), "fake": logits(-900)}] * 5), critic) == []
+
+
+def test_only_differences_of_relativistic_logits_mean_something(tiny: Recipe) -> None:
+    assert findings(story(*[{"real": logits(30), "fake": logits(29)}] * 5), tiny) == []
 
 
 def test_a_d_that_makes_no_mistake_is_no_failure_while_samples_get_better(tiny: Recipe) -> None:
