@@ -44,6 +44,7 @@ def tiny() -> Recipe:
         "batch_size": 16,
         "images": 640,
         "log_every": 64,
+        "watch_every": 64,
         "picture_every": 128,
         "checkpoint_every": 96,
         "precision": "fp32",

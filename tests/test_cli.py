@@ -20,7 +20,9 @@ from PIL import Image
 from imagemint import cli
 from imagemint.config import Recipe
 from imagemint.data.pack import Pack, open_pack
+from imagemint.runs import Finding
 from imagemint.training.loop import train
+from imagemint.training.watch import write_down
 
 
 class Outcome(NamedTuple):
@@ -92,6 +94,17 @@ def test_the_whole_job(imagemint: Command, tmp_path: Path) -> None:
     for name in ("fd_lenet", "classifier_score"):
         assert {"value", "floor", "n_real", "n_minted"} <= measures[name].keys()
     assert "confusion" in measures
+
+
+def test_findings_are_told_at_the_end_of_a_training_and_in_the_list_of_runs(
+    imagemint: Command, digits: Pack, tiny: Recipe, tmp_path: Path
+) -> None:
+    run = train(digits, tiny, tmp_path / "run", images=32)
+    write_down(run, Finding(images_seen=32, name="copying", began=16, evidence="half are copies", remedy="augment"))
+    assert "copying" in imagemint("runs", tmp_path).out
+    (tmp_path / "tiny.yaml").write_text(json.dumps(run.recipe.model_dump(mode="json", exclude_none=True)))
+    words = ("train", digits.path, "--recipe", tmp_path / "tiny.yaml", "--run", run.path, "--resume")
+    assert "copying since 16 images: half are copies; augment\n" in imagemint(*words).out
 
 
 def test_a_study_from_the_command_line_goes_on_where_it_stopped(imagemint: Command) -> None:

@@ -133,6 +133,8 @@ def train(
         resume=resume,
         device=device,
     )
+    for finding in made.findings():
+        print(finding)
     print(f"{made.path}: {made.images_seen:,} images seen; samples in {made.samples()[-1]}")
 
 
@@ -277,9 +279,9 @@ def runs(
         facts = run.facts
         shape = "x".join(map(str, (*facts.pack.size, facts.pack.channels)))
         seen = f"{run.images_seen:>12,} of {run.target:,}"
-        print(
-            f"{run.path!s:<32} {run.recipe.name:<12} {shape:<10} {len(facts.pack.classes):>3} classes {seen} images"
-        )
+        wrong = f"; {', '.join(finding.name for finding in run.findings())}" if run.findings() else ""
+        classes = f"{len(facts.pack.classes):>3} classes"
+        print(f"{run.path!s:<32} {run.recipe.name:<12} {shape:<10} {classes} {seen} images{wrong}")
 
 
 def main() -> None:

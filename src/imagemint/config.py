@@ -128,6 +128,10 @@ class Recipe(_Named):
     tf32: bool = Field(True, description="CUDA: fp32 products with 10 bits of mantissa, several times faster")
 
     log_every: int = Field(1000, ge=1, description="images seen between lines of log.jsonl")
+    watch_every: int = Field(5000, ge=1, description="images seen between looks at what goes wrong (watch.jsonl)")
+    rollback: bool = Field(
+        False, description="at the first NaN or infinity: back to the last checkpoint, a tenth of both learning rates"
+    )
     picture_every: int = Field(25_000, ge=1, description="images seen between sample grids")
     checkpoint_every: int = Field(25_000, ge=1, description="images seen between checkpoints")
     keep: int = Field(2, ge=1, description="checkpoints that are kept")

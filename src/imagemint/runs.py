@@ -6,6 +6,8 @@ RUN/
                          (of a baseline one line: components and explained variance of each class)
   choice.jsonl           one line every `choose_every` images where the best weights are wanted (training.choice)
   judge.safetensors      the classifier whose features that choice is made on
+  watch.jsonl            one line every `watch_every` images: measures of samples and of D's logits (training.watch)
+  findings.jsonl         what is wrong with the training, one line each, as soon as it is known
   clock.jsonl            seconds spent, for the curious
   samples/000025000.png  sample grids, by images seen
   checkpoints/000025000/ weights.safetensors, optimizers.safetensors, state.json (written last)
@@ -78,6 +80,21 @@ def seen_packs(facts: RunFacts | ParentFacts) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+class Finding(BaseModel):
+    """Something that is wrong with a training, in words."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    images_seen: int  # when it was known
+    name: str
+    began: int  # images seen when it began
+    evidence: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.name} since {self.began:,} images: {self.evidence}; {self.remedy}"
+
+
 @dataclass(frozen=True)
 class Run:
     """An open run folder."""
@@ -102,6 +119,10 @@ class Run:
     def choices(self) -> list[dict[str, Any]]:
         """The lines of choice.jsonl: images_seen, fd_lenet by class (or of "all"), what was chosen."""
         return read_lines(self.path / "choice.jsonl")
+
+    def findings(self) -> list[Finding]:
+        """What is wrong with the training, in the order in which it became known; empty is what one wants."""
+        return [Finding.model_validate(line) for line in read_lines(self.path / "findings.jsonl")]
 
     def samples(self) -> list[Path]:
         """Sample grids in order of images seen."""

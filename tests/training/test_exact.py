@@ -46,7 +46,8 @@ def test_killed_and_resumed_is_never_stopped(
     name: str, digits: Pack, tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick_judge(monkeypatch)
-    small = {"batch_size": 16, "images": 640, "log_every": 64, "picture_every": 128, "checkpoint_every": 96}
+    every = {"log_every": 64, "watch_every": 64, "picture_every": 128, "checkpoint_every": 96}
+    small = {"batch_size": 16, "images": 640, **every}
     more = {"batch_size": 2, "options": {"width": 4}, "choose_every": 320} if name == "per-class" else {}
     recipe = tiny if name == "demo" else load_recipe(name, {**small, "precision": "fp32", **more})
     straight = train(digits, recipe, tmp_path / "straight", seed=7, device="cpu")

@@ -23,6 +23,7 @@ from imagemint.training import loop
 from imagemint.training.loop import train
 from imagemint.training.ranks import Ranks
 from imagemint.training.state import load_checkpoint, new_gan
+from tests.recipes import gan_recipe
 from tests.training.test_exact import contents
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,7 @@ def recipes(tiny: Recipe) -> dict[str, Recipe]:
     plain = {"penalty": None, "loss": "non-saturating", "augment": "none", "ema_images": None}
 
     def changed(recipe: Recipe | str, more: dict[str, Any]) -> Recipe:
-        return load_recipe(recipe, {**common, **more})
+        return gan_recipe(recipe, {**common, **more})
 
     return {
         "demo": changed(tiny, {}),  # relativistic pairs, R1 + R2, augmentation, EMA

@@ -81,8 +81,8 @@ def train(
                 return _fit(pack, facts, facts.recipe, Path(run), resume)
             facts = facts.model_copy(update={"processes": ranks.world})
             ranks.take_device(facts.device)
-            set_tf32(facts.recipe.tf32)
             gan = new_gan(facts, ranks)  # before the folder: a recipe that does not fit leaves nothing behind
+            set_tf32(gan.recipe.tf32)
             if continued is None or not continued.checkpoints():
                 load_parents(gan, facts)
             feed = Feed(pack, gan)
@@ -131,6 +131,8 @@ def _roll_back(error: TrainingError, gan: Gan, run: Run) -> Gan:
     failed, back = gan.images_seen, gan.recipe.rollback and not gan.slowed
     if back:
         gan = new_gan(run.facts, gan.ranks)
+        if not run.checkpoints():
+            load_parents(gan, run.facts)
         _load_newest(gan, run)
     with gan.ranks.writing() as first:
         if first:
@@ -264,6 +266,10 @@ class Feed:
             for (indices, count), seed in zip(parts, seeds_of, strict=True)
         ]
 
+    def fed(self) -> np.ndarray:
+        """Indices of the images that the networks ever see, int64, ascending."""
+        return np.sort(np.concatenate([indices for indices, _, _ in self.parts]))
+
     def batch(self, images_seen: int) -> tuple[Tensor, Tensor]:
         """Images float `[n, c, h, w]` in [-1, 1] and labels int64 `[n]`, -1 where there is none: this rank's rows."""
         batches = images_seen // self.batch_size
@@ -300,13 +306,7 @@ def _passed(before: int, gan: Gan, every: int) -> bool:
 
 def _collect(gan: Gan, values: Values) -> None:
     for name, number in gan.ranks.mean(values).items():
-        if not np.isfinite(number):
-            raise TrainingError(
-                f"{name} is {number} at {gan.images_seen} images seen (iteration {gan.iterations})",
-                "finite numbers",
-                "lower the learning rates (--set optimizer_g.lr=... --set optimizer_d.lr=...) in a new run; "
-                "the last checkpoint is from before",
-            )
+        refuse_not_finite(name, number, gan)
         gan.pending[name] = gan.pending.get(name, 0.0) + number
         gan.pending[f"n {name}"] = gan.pending.get(f"n {name}", 0) + 1
 
@@ -470,12 +470,13 @@ def _go_back_to_checkpoint(gan: Gan, run: Run) -> None:
                 raise
             say(f"{error.found}: going back to the checkpoint before it")
             shutil.rmtree(checkpoints.pop())
-    for log in (run.path / "log.jsonl", run.path / "choice.jsonl"):
+    for log in (run.path / f"{name}.jsonl" for name in ("log", "choice", "watch", "findings")):
         if log.is_file():
             keep_lines(log, [line for line in read_lines(log) if line["images_seen"] <= gan.images_seen])
     for picture in run.samples():
         if int(picture.stem) > gan.images_seen:
             picture.unlink()
+    _slow_down(gan, run)
 
 
 def _drop_half_written(run: Run) -> None:

@@ -57,6 +57,7 @@ class Gan:
     images_seen: int = 0
     iterations: int = 0
     pending: dict[str, float] = field(default_factory=dict)  # sums since the last line of the log
+    slowed: bool = False  # rolled back after a number that was not finite, with lower rates since
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
