@@ -45,7 +45,7 @@ class Tiny(NamedTuple):
 
 TINY = {
     "cdcgan": Tiny(ImageShape(1, 8, 8), {}),
-    "small": Tiny(ImageShape(1, 8, 8), {"options": {"width": 4, "embedding": 4}}),
+    "small": Tiny(ImageShape(1, 8, 8), {"options": {"width": 4, "embedding": 4}, "smallest": 8}),
     "dcgan": Tiny(ImageShape(3, 16, 16), {"smallest": 16}),
     "dense": Tiny(ImageShape(1, 8, 8), {}),
     "conv": Tiny(ImageShape(1, 8, 8), {}),

@@ -23,7 +23,6 @@ from imagemint.config import Recipe
 from imagemint.data.pack import Pack
 from imagemint.errors import TrainingError
 from imagemint.losses import realness
-from imagemint.models import MODELS
 from imagemint.runs import Finding, Run, append_line, read_lines
 from imagemint.training.state import Gan
 
@@ -85,7 +84,7 @@ class Watch:
         self.labels = self.reference_labels[torch.from_numpy(shown).to(gan.device)]
         image_seeds = [seeds.derive(gan.seed, "watch", k) for k in range(SAMPLES)]
         self.z = seeds.noise(image_seeds, gan.recipe.z_size, gan.recipe.noise).to(gan.device)
-        self.conditional = MODELS[gan.recipe.model].conditional
+        self.conditional = gan.sees_labels
 
         own = torch.cdist(self.reference, self.reference).fill_diagonal_(0)
         self.spread = float(own.sum()) / max(len(own) * (len(own) - 1), 1)  # mean distance of two different images
