@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from imagemint import cli
@@ -157,6 +158,25 @@ def test_wrong_recipes_get_one_line(imagemint: Command, digits: Pack, tmp_path: 
     imagemint("pack", "big", "big.pack")
     refused(imagemint("train", "big.pack", "--recipe", "cdcgan", "--run", "run"), "32x32", "8 to 28", "--size 28")
     assert not Path("run").exists()
+
+
+def test_a_duration_and_nothing_but_the_recipe_can_be_set(imagemint: Command, digits: Pack) -> None:
+    small = ("--recipe", "demo", "--set", "options.width=4", "--set", "batch_size=16")
+    done = imagemint("train", digits.path, "--run", "run", *small, "--set", "images=16")
+    assert done.status == 0 and "16 images seen" in done.out
+    refused(imagemint("train", digits.path, "--run", "other", *small, "--set", "seed=3"), "unknown key seed")
+
+
+def test_torchrun_trains_and_does_nothing_else(imagemint: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    refused(imagemint("info", "pack"), "torchrun with info", "run it without torchrun")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_gets_one_line(imagemint: Command, digits: Pack, tmp_path: Path) -> None:
+    words = ("train", digits.path, "--recipe", "demo", "--run", "run", "--device", "cuda")
+    refused(imagemint(*words), "device cuda is not on this machine", "leave --device out")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_damaged_pack_gets_one_line(imagemint: Command) -> None:

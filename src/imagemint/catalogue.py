@@ -24,7 +24,10 @@ from torch.overrides import TorchFunctionMode
 
 from imagemint.config import Baseline, Recipe
 from imagemint.losses import LOSSES
-from imagemint.models import MODELS, ImageShape, build, parameter_count, total_count
+from imagemint.models import JOINED, MODELS, ImageShape, build, join, mitlgan, parameter_count, total_count
+from imagemint.models.mitlgan import Parent
+
+PARENT_Z = 1536  # of wgan-gp, as its document has it
 
 
 class Layer(NamedTuple):
@@ -54,19 +57,26 @@ def networks(
 ) -> dict[str, Network]:
     """`generator` and `discriminator` for images of `shape`; both default to what the recipe is shown at.
 
-    Empty for a recipe whose networks do not follow from its settings alone: a baseline, which is fitted, or a model
-    that is no row of MODELS. Raises RecipeError where shape and recipe do not fit.
+    Empty for a baseline, which is fitted. A model that joins trained runs is shown with two of wgan-gp. Raises
+    RecipeError where shape and recipe do not fit.
     """
-    if isinstance(recipe, Baseline) or recipe.model not in MODELS:
+    if isinstance(recipe, Baseline):
         return {}
     shape = shape or shown_shape(recipe)
     recipe.check_fits(shape.channels, (shape.height, shape.width))
     with torch.device("meta"), _WithoutValues():
-        pair = build(recipe.model, recipe.options, shape, classes or recipe.shown_at.classes, recipe.z_size)
+        pair = _pair(recipe, shape, classes or recipe.shown_at.classes)
     return {
         name: Network(module, parameter_count(module), total_count(module))
         for name, module in zip(("generator", "discriminator"), pair, strict=True)
     }
+
+
+def _pair(recipe: Recipe, shape: ImageShape, classes: int) -> tuple[nn.Module, nn.Module]:
+    if recipe.model != JOINED:
+        return build(recipe.model, recipe.options, shape, classes, recipe.z_size)
+    parents = [Parent(build("wgan-gp", {}, shape, classes, PARENT_Z)[0], PARENT_Z) for _ in range(2)]
+    return join(recipe.options, shape, parents)
 
 
 def shown_shape(recipe: Recipe | Baseline) -> ImageShape:
@@ -92,7 +102,8 @@ def layer_tables(recipe: Recipe | Baseline, shape: ImageShape, found: dict[str, 
     """
     if isinstance(recipe, Baseline):
         return {}
-    inputs = {"generator": torch.zeros(1, recipe.z_size), "discriminator": torch.zeros(1, *shape)}
+    z_size = 2 * PARENT_Z if recipe.model == JOINED else recipe.z_size
+    inputs = {"generator": torch.zeros(1, z_size), "discriminator": torch.zeros(1, *shape)}
     labels = torch.zeros(1, dtype=torch.int64)
     return {
         name: _watched(network.module.to_empty(device="cpu").eval(), inputs[name], labels)
@@ -146,13 +157,19 @@ class Part(NamedTuple):
 
 
 def parts() -> list[Part]:
-    """Every choice by name: losses with their sources, settings with fixed values, models with their options."""
+    """Every choice: losses with their sources, the settings of a training, models with their options."""
     found = [Part("loss", (name,), loss.source) for name, loss in LOSSES.items()]
-    found += [Part(key, names, about) for key, names, about in _settings(Recipe) if names]
+    found += [
+        part
+        for part in _settings(Recipe)
+        if part.key.split(".")[0] not in {"loss", "options", *Baseline.model_fields}
+    ]
     found += [part for part in _settings(Baseline) if part.key in ("model", "components", "pixel_noise")]
     for name, family in MODELS.items():
         found.append(Part("model", (name,), _headline(family.build)))
         found += [Part(f"options.{key}", names, about) for key, names, about in _settings(family.options)]
+    found.append(Part("model", (JOINED,), _headline(mitlgan.build)))
+    found += [Part(f"options.{key}", names, about) for key, names, about in _settings(mitlgan.Options)]
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -120,16 +121,17 @@ def train(
     device: Annotated[str | None, typer.Option(metavar="cpu | cuda | mps", help="Default: the fastest.")] = None,
 ) -> None:
     """Train a GAN on a pack. Ctrl-C saves; --resume goes on as if it had never stopped."""
+    from imagemint.config import load_recipe
+
     made = imagemint.train(
         pack,
-        recipe,
+        load_recipe(recipe, _settings(settings)),
         run,
         seed=seed,
         epochs=epochs,
         images=images,
         resume=resume,
         device=device,
-        **_settings(settings),
     )
     for finding in made.findings():
         print(finding)
@@ -189,6 +191,7 @@ def study(
     minted: Annotated[
         int | None, typer.Option("--minted-per-class", metavar="N", help="Default: as many as real.")
     ] = None,
+    real_share: Annotated[float, typer.Option(help="Of what an arm with both kinds sees.")] = 0.5,
     seed: SeedOption = 0,
 ) -> None:
     """Find out whether minted images help a classifier, and write the report. A stopped study goes on."""
@@ -205,6 +208,7 @@ def study(
         classifier_epochs=classifier_epochs,
         classifier_images=classifier_images,
         minted_per_class=minted,
+        real_share=real_share,
         seed=seed,
     )
     print(made.summary())
@@ -281,11 +285,15 @@ def runs(
 
 
 def main() -> None:
-    """Run the command line and exit."""
-    progress.turn_on()
+    """Run the command line and exit. Of the processes that torchrun starts, the first alone speaks."""
+    progress.turn_on(progress.first_process())
+    if not progress.first_process():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (till the process ends)
     if len(sys.argv) == 1:
         sys.argv.append("--help")
     try:
+        if os.environ.get("WORLD_SIZE", "1") != "1" and "train" not in sys.argv[1:3]:
+            raise ImagemintError(f"torchrun with {' '.join(sys.argv[1:2])}", "train", "run it without torchrun")
         status = app(standalone_mode=False)
         if status == 130:  # how newer typers report Ctrl-C; older ones raise Abort
             raise KeyboardInterrupt
@@ -298,7 +306,9 @@ def main() -> None:
             sys.exit(2)
         _fail(f"{error.format_message()}; see imagemint --help")
     except (typer.Abort, KeyboardInterrupt):
-        print("imagemint: stopped by Ctrl-C; nothing is half-written; the same command starts again", file=sys.stderr)
+        if progress.first_process():
+            note = "imagemint: stopped by Ctrl-C; nothing is half-written; the same command starts again"
+            print(note, file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:  # `imagemint info PACK | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -314,7 +324,10 @@ _USAGE: Any = typer.BadParameter.__mro__[2]
 
 
 def _fail(line: str) -> None:
-    print(f"imagemint: {' '.join(line.split())}", file=sys.stderr)
+    if progress.first_process():
+        print(f"imagemint: {' '.join(line.split())}", file=sys.stderr)
+    else:
+        time.sleep(1)  # torchrun stops all processes as soon as one is gone: the first must have spoken
     sys.exit(2)
 
 

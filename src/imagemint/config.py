@@ -28,10 +28,10 @@ class Optimizer(_Strict):
     name: Literal["adam", "rmsprop", "sgd"] = Field(
         "adam", description="adam: Kingma & Ba 2015; rmsprop: Tieleman & Hinton 2012; sgd: no momentum"
     )
-    lr: float = Field(gt=0, le=10)
+    lr: float = Field(gt=0, le=10, description="learning rate")
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam only")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam; for RMSProp the smoothing constant")
-    eps: float = Field(1e-8, gt=0)
+    eps: float = Field(1e-8, gt=0, description="Adam and RMSProp: keeps the division finite")
 
 
 class Penalty(_Strict):
@@ -41,7 +41,7 @@ class Penalty(_Strict):
         description="r1r2: |gradient|^2 / 2 at real and fake images (Huang et al. 2024); "
         "gradient: (|gradient| - 1)^2 between them (Gulrajani et al. 2017)"
     )
-    weight: float = Field(gt=0)
+    weight: float = Field(gt=0, description="factor before it is added to D's loss")
     every: int = Field(1, ge=1, description="computed at every n-th D step, n times as strong")
 
 
@@ -91,7 +91,8 @@ class Recipe(_Named):
 
     model: str = Field(description="a family of networks (imagemint.models.MODELS)")
     options: dict[str, Any] = Field({}, description="the family's own choices")
-    z_size: int = Field(100, ge=1, le=65536)
+    parents: list[str] = Field([], description="mitlgan: run folders whose trained generators are joined, frozen")
+    z_size: int = Field(100, ge=1, le=65536, description="numbers in z; mitlgan: the parents' sizes added up")
     noise: Literal["normal", "uniform"] = Field("normal", description="of z; normal: N(0, 1); uniform: U(-1, 1)")
 
     loss: str = Field("non-saturating", description="an adversarial loss (imagemint.losses.LOSSES)")
@@ -111,7 +112,7 @@ class Recipe(_Named):
     )
     ema_images: int | None = Field(None, ge=1, description="half-life of the averaged generator, in images seen")
 
-    batch_size: int = Field(64, ge=2, le=65536)
+    batch_size: int = Field(64, ge=2, le=65536, description="images in one step")
     balanced: bool = Field(False, description="batch_size images of every class in each batch, class by class")
     labelled_share: float = Field(
         0.5, gt=0, lt=1, description="semi-supervised: share of a batch with labels, if the pack has images without"
@@ -124,6 +125,7 @@ class Recipe(_Named):
     held_out: float = Field(0.2, gt=0, le=0.5, description="share of each class that is held out for the choice")
     choose_every: int = Field(25_000, ge=1, description="images seen between looks at what the best weights are")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
+    tf32: bool = Field(True, description="CUDA: fp32 products with 10 bits of mantissa, several times faster")
 
     log_every: int = Field(1000, ge=1, description="images seen between lines of log.jsonl")
     watch_every: int = Field(5000, ge=1, description="images seen between looks at what goes wrong (watch.jsonl)")
@@ -216,7 +218,7 @@ def load_recipe(
     Raises RecipeError for unknown recipes, unknown keys and values out of range.
     """
     if isinstance(name_or_path, (Recipe, Baseline)):
-        tree, where = name_or_path.model_dump(), f"recipe {name_or_path.name}"
+        tree, where = name_or_path.model_dump(exclude_unset=True), f"recipe {name_or_path.name}"
     else:
         tree, where = _read(name_or_path)
     for key, value in (overrides or {}).items():

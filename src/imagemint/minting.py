@@ -9,14 +9,12 @@ import numpy as np
 import torch
 
 from imagemint import images, seeds
-from imagemint.config import Recipe
 from imagemint.data.pack import UNLABELLED, Minting, Pack, Step, check_absent, writing
 from imagemint.errors import RunError
-from imagemint.models import MODELS
 from imagemint.progress import progress
-from imagemint.runs import Run, checkpoint_state, open_run
-from imagemint.training.loop import best_device
-from imagemint.training.state import load_generator
+from imagemint.runs import Run, checkpoint_state, open_run, seen_packs
+from imagemint.training.loop import usable_device
+from imagemint.training.state import load_generator, sees_labels
 
 BATCH_SIZE = 256
 
@@ -49,7 +47,7 @@ def mint(
         raise RunError(f"--batch-size {batch_size}", "at least 1", "leave it out to use the default")
     checkpoint = run.newest()
     state = checkpoint_state(checkpoint)
-    on = torch.device(device or best_device())
+    on = torch.device(usable_device(device))
     generator = load_generator(run, checkpoint, on)
     recipe = run.recipe
 
@@ -57,7 +55,7 @@ def mint(
     names = classes or [""]  # a run on images without any class
     made_of = dict(zip(names, wanted, strict=True)) if unlabelled is None else {"unlabelled": unlabelled}
     parameters = {"run": str(run.path), "counts": made_of, "seed": seed}
-    history = [Step(command="mint", parameters=parameters, parents=[run.facts.pack.fingerprint])]
+    history = [Step(command="mint", parameters=parameters, parents=seen_packs(run.facts))]
     with writing(dest, classes=classes, origin="minted", history=history) as writer:
         writer.mintings = [
             Minting(
@@ -100,7 +98,7 @@ def _counts(run: Run, per_class: int | None, counts: Mapping[str, int] | None, u
         if unlabelled < 1:
             raise RunError(f"--unlabelled {unlabelled}", "at least one image", "ask for more")
         return [unlabelled] + [0] * (len(classes) - 1)
-    if isinstance(recipe, Recipe) and not MODELS[recipe.model].conditional and len(classes) > 1:
+    if not sees_labels(recipe, run.facts.parents) and len(classes) > 1:
         raise RunError(
             f"the networks of {run.path} (model {recipe.model}) never saw the labels of their {len(classes)} classes",
             "networks that know classes, or images without labels",

@@ -5,6 +5,7 @@ Silent unless the command line turns it on, so that the library prints nothing o
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,11 @@ _on = False
 _SECONDS_BETWEEN_LINES = 15.0
 
 Advance = Callable[..., None]  # advance(amount, note="...")
+
+
+def first_process() -> bool:
+    """Whether this process speaks: always, but for those that torchrun starts beside the first."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def turn_on(on: bool = True) -> None:

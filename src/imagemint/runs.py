@@ -39,6 +39,19 @@ class PackFacts(BaseModel):
     size: tuple[int, int]
 
 
+class ParentFacts(BaseModel):
+    """A trained run whose generator became a part of another's: enough to build it; its weights are in that other."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run: str  # where it was; nothing is read from there once the first checkpoint is written
+    weights: str  # sha256 of its checkpoint's weights
+    images_seen: int
+    recipe: Recipe
+    pack: PackFacts
+    parents: list[ParentFacts] = []
+
+
 class RunFacts(BaseModel):
     """`run.json`: everything that decides what a training computes."""
 
@@ -49,7 +62,9 @@ class RunFacts(BaseModel):
     seed: int
     precision: str
     device: str
+    processes: int = 1
     pack: PackFacts
+    parents: list[ParentFacts] = []
 
     @property
     def z_size(self) -> int:
@@ -57,6 +72,12 @@ class RunFacts(BaseModel):
         h, w = self.pack.size
         recipe = self.recipe
         return recipe.z_size if isinstance(recipe, Recipe) else recipe.numbers(self.pack.channels * h * w)
+
+
+def seen_packs(facts: RunFacts | ParentFacts) -> list[str]:
+    """Fingerprints of all packs that the generator learned from: its own first, then those of its parents."""
+    found = [facts.pack.fingerprint, *(each for parent in facts.parents for each in seen_packs(parent))]
+    return list(dict.fromkeys(found))
 
 
 class Finding(BaseModel):

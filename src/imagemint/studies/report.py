@@ -526,6 +526,7 @@ def _method(study: Study) -> str:
         f"{minted}.",
         "Classifier": "LeNet. All arms of a subset start from the same weights and see the same number of images: "
         f"{settings['classifier_epochs']} times the real ones, at least {settings['classifier_images']:,}. "
+        f"With both kinds of images, about {settings['real_share']:.0%} of what it sees is real. "
         f"Augmentation: shift, rotation, shear, zoom, brightness{flips}.",
         "Intervals": f"{_count(extent['repeats'], 'repeat')} crossed with the test images: two-way random effects, t "
         "quantiles. “Could have seen” means: in four of five such studies.",
@@ -549,6 +550,7 @@ def _again(study: Study) -> str:
         "classifier-epochs": settings["classifier_epochs"],
         "classifier-images": None if settings["classifier_images"] == AT_LEAST else settings["classifier_images"],
         "minted-per-class": settings["minted_per_class"],
+        "real-share": None if settings["real_share"] == 0.5 else settings["real_share"],
         "seed": settings["seed"],
     }
     given = [part for name, value in options.items() if value is not None for part in (f"--{name}", str(value))]

@@ -31,7 +31,6 @@ from imagemint.data.pack import Pack
 from imagemint.errors import PackError, RunError
 from imagemint.metrics.features import Halves, halves, train_judge
 from imagemint.metrics.frechet import Moments, frechet
-from imagemint.models import MODELS
 from imagemint.models.per_class import Bank
 from imagemint.runs import Run, append_line
 from imagemint.training.state import Chosen, Gan
@@ -100,7 +99,7 @@ class Chooser:
     def measure(self, gan: Gan) -> dict[str, float]:
         """Frechet distance of samples to the held-out images, by class name of a bank, else of "all"."""
         minted = features(self.judge, _samples(gan, self.asked))
-        if not MODELS[gan.recipe.model].bank:
+        if not isinstance(gan.generator, Bank):
             return {"all": _distance(minted, self.real)}
         return {
             name: _distance(minted[self.asked == k], self.real[self.labels == k])

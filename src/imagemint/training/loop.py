@@ -8,8 +8,8 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,11 +26,20 @@ from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import PackError, RunError, TrainingError
 from imagemint.losses import LOSSES
 from imagemint.metrics.features import Halves
-from imagemint.models import MODELS
 from imagemint.progress import progress, say
-from imagemint.runs import PackFacts, Run, RunFacts, append_line, keep_lines, open_run, read_lines
+from imagemint.runs import PackFacts, ParentFacts, Run, RunFacts, append_line, keep_lines, open_run, read_lines
 from imagemint.training.choice import Chooser, hold_out
-from imagemint.training.state import Gan, check_parts, load_checkpoint, new_gan, save_checkpoint, save_fitted
+from imagemint.training.parents import load_parents, with_parents
+from imagemint.training.ranks import joined
+from imagemint.training.state import (
+    Gan,
+    check_parts,
+    load_checkpoint,
+    new_gan,
+    save_checkpoint,
+    save_fitted,
+    sees_labels,
+)
 from imagemint.training.step import Values, average_step, discriminator_step, fakes, generator_step
 from imagemint.training.watch import NOT_FINITE, ROLLBACK_RATE, Watch, not_finite, refuse_not_finite, write_down
 
@@ -52,31 +61,65 @@ def train(
 ) -> Run:
     """Train a GAN, or fit a baseline, on a pack and write the run folder; the newest checkpoint is what `mint` uses.
 
+    Where the recipe names parents (mitlgan), their folders are needed until the first checkpoint is written.
     `epochs` or `images` replaces the recipe's duration; `overrides` replaces other fields, dotted keys as
     `**{"optimizer_g.lr": 1e-4}`. With `resume`, a run that is there is continued, bit for bit as if it had never
     stopped (on the CPU), or returned at once when it is finished; another recipe, seed or pack is refused.
 
     Raises RecipeError, PackError, RunError; TrainingError when a loss is no longer finite.
     """
-    pack = open_pack(pack)
     duration = {"epochs": epochs, "images": images}
     overrides |= {key: value for key, value in duration.items() if value is not None}
-    facts = run_facts(pack, load_recipe(recipe, overrides), seed, device)
-    if isinstance(facts.recipe, Baseline):
-        return _fit(pack, facts, facts.recipe, Path(run), resume)
-    gan = new_gan(facts)  # before the folder: a recipe that does not fit leaves nothing behind
-    if len(pack.classes) > 1 and not MODELS[gan.recipe.model].conditional:
-        say(f"model {gan.recipe.model} does not look at labels: what it mints will have none")
-    feed = Feed(pack, gan)
-    opened = _open_or_create(Path(run), facts, resume)
-    with _only_one(opened.path):
-        _go_back_to_checkpoint(gan, opened)
-        while True:
-            try:
-                _train(gan, feed, opened)
-                return opened
-            except TrainingError as error:
-                gan = _roll_back(error, gan, opened)
+    with joined(device) as ranks:
+        with ranks.together():
+            pack = open_pack(pack)
+            continued = open_run(run) if resume and (Path(run) / "run.json").is_file() else None
+            known = continued.facts.parents if continued else []
+            facts = run_facts(pack, load_recipe(recipe, overrides), seed, device, known)
+            if isinstance(facts.recipe, Baseline):
+                ranks.check_alone(f"recipe {facts.recipe.name}")
+                return _fit(pack, facts, facts.recipe, Path(run), resume)
+            facts = facts.model_copy(update={"processes": ranks.world})
+            ranks.take_device(facts.device)
+            gan = new_gan(facts, ranks)  # before the folder: a recipe that does not fit leaves nothing behind
+            set_tf32(gan.recipe.tf32)
+            if continued is None or not continued.checkpoints():
+                load_parents(gan, facts)
+            feed = Feed(pack, gan)
+        if len(pack.classes) > 1 and not gan.sees_labels:
+            say(f"model {gan.recipe.model} does not look at labels: what it mints will have none")
+        with _opened(gan, Path(run), facts, resume) as opened:
+            while True:
+                try:
+                    _train(gan, feed, opened)
+                    return opened
+                except TrainingError as error:
+                    gan = _roll_back(error, gan, opened)
+
+
+@contextmanager
+def _opened(gan: Gan, path: Path, facts: RunFacts, resume: bool) -> Iterator[Run]:
+    """The run folder, new or continued, held by rank 0; all ranks at its newest whole checkpoint."""
+    with ExitStack() as held:
+        with gan.ranks.writing() as first:
+            if first:
+                run = _open_or_create(path, facts, resume)
+                held.enter_context(_only_one(run.path))
+        with gan.ranks.together():
+            run = open_run(path)
+        _load_newest(gan, run)
+        _slow_down(gan, run)
+        yield run
+
+
+def _load_newest(gan: Gan, run: Run) -> None:
+    """Rank 0 mends the folder, then all load the same checkpoint."""
+    with gan.ranks.writing() as first:
+        if first:
+            _go_back_to_checkpoint(gan, run)
+    with gan.ranks.together():
+        for checkpoint in [] if gan.ranks.first else run.checkpoints()[-1:]:
+            load_checkpoint(gan, checkpoint)
 
 
 def _roll_back(error: TrainingError, gan: Gan, run: Run) -> Gan:
@@ -85,13 +128,18 @@ def _roll_back(error: TrainingError, gan: Gan, run: Run) -> Gan:
     The rates must change: everything random is addressed by images seen, so the same would happen again. Raises the
     error where nothing is to be rolled back.
     """
-    failed = gan.images_seen
-    if not gan.recipe.rollback or gan.slowed:
-        write_down(run, not_finite(error, failed, failed))
+    failed, back = gan.images_seen, gan.recipe.rollback and not gan.slowed
+    if back:
+        gan = new_gan(run.facts, gan.ranks)
+        if not run.checkpoints():
+            load_parents(gan, run.facts)
+        _load_newest(gan, run)
+    with gan.ranks.writing() as first:
+        if first:
+            finding = not_finite(error, failed, gan.images_seen, rolled_back=back)
+            say(str(write_down(run, finding)))
+    if not back:
         raise error
-    gan = new_gan(run.facts)
-    _go_back_to_checkpoint(gan, run)
-    say(str(write_down(run, not_finite(error, failed, gan.images_seen, rolled_back=True))))
     _slow_down(gan, run)
     return gan
 
@@ -119,37 +167,59 @@ def _fit(pack: Pack, facts: RunFacts, recipe: Baseline, path: Path, resume: bool
 
 
 def _train(gan: Gan, feed: Feed, run: Run) -> None:
-    recipe, target = gan.recipe, run.target
-    chooser = Chooser(feed.pack, feed.held_out, gan, run) if feed.held_out is not None else None
-    started, started_at = time.monotonic(), gan.images_seen
-    watch = Watch(feed.pack, feed.fed(), gan, run)
-
-    if gan.images_seen == 0:
-        _picture(gan.minting_generator, run, 0)
-        watch.look(gan)
+    recipe, target, ranks = gan.recipe, run.target, gan.ranks
+    with ranks.writing() as first:
+        diary = Diary(gan, feed, run) if first else None
     with progress(target, "train", done=gan.images_seen) as advance, _stop_softly() as stopping:
         while gan.images_seen < target:
             before = gan.images_seen
             iterate(gan, feed)
-            last = gan.images_seen >= target
-            line = _log(gan, run) if last or _passed(before, gan, recipe.log_every) else {}
-            if chooser and (last or _passed(before, gan, recipe.choose_every)):
-                chooser.look(gan)
-            if last or _passed(before, gan, recipe.picture_every):
-                _picture(gan.minting_generator, run, gan.images_seen)
-            if last or _passed(before, gan, recipe.watch_every):
-                for finding in watch.look(gan):
-                    say(str(finding))
-            if last or _passed(before, gan, recipe.checkpoint_every) or stopping:
-                save_checkpoint(gan, run)
-                seconds = round(time.monotonic() - started, 3)
-                append_line(run.path / "clock.jsonl", {"from": started_at, "to": gan.images_seen, "seconds": seconds})
+            last, stop = gan.images_seen >= target, ranks.any(bool(stopping))
+            due = {what for what in DUE if last or _passed(before, gan, getattr(recipe, f"{what}_every"))}
+            due |= {"checkpoint"} if stop else set()
+            line = _means(gan) if "log" in due else {}
+            if due:
+                with ranks.writing():
+                    if diary:
+                        diary.write(gan, line, due)
             note = f"loss D {line['loss_d']:.2f} G {line.get('loss_g', math.nan):.2f}" if line else ""
-            note = ", ".join([note, *watch.found]) if note else ""
+            note = ", ".join([note, *diary.watch.found]) if note and diary else note
             advance(min(gan.images_seen, target) - min(before, target), note=note)
-            if stopping:
+            if stop:
                 say(f"stopped at {gan.images_seen} of {target} images; the same command with --resume goes on")
                 raise KeyboardInterrupt
+
+
+DUE = ("log", "choose", "picture", "watch", "checkpoint")  # the recipe has an `_every` for each
+
+
+class Diary:
+    """What is written while a training goes on, by rank 0 alone; the checkpoint last, as it stands for all of it."""
+
+    def __init__(self, gan: Gan, feed: Feed, run: Run) -> None:
+        self.run, self.started, self.started_at = run, time.monotonic(), gan.images_seen
+        self.chooser = Chooser(feed.pack, feed.held_out, gan, run) if feed.held_out is not None else None
+        self.watch = Watch(feed.pack, feed.fed(), gan, run)
+        if gan.images_seen == 0:
+            _picture(gan.minting_generator, run, 0)
+            self.watch.look(gan)
+
+    def write(self, gan: Gan, line: dict[str, float], due: set[str]) -> None:
+        """One line of the log, and of the others whatever is due."""
+        if line:
+            append_line(self.run.path / "log.jsonl", {"images_seen": gan.images_seen, **line})
+        if "choose" in due and self.chooser:
+            self.chooser.look(gan)
+        if "picture" in due:
+            _picture(gan.minting_generator, self.run, gan.images_seen)
+        if "watch" in due:
+            for finding in self.watch.look(gan):
+                say(str(finding))
+        if "checkpoint" in due:
+            save_checkpoint(gan, self.run)
+            seconds = round(time.monotonic() - self.started, 3)
+            clock = {"from": self.started_at, "to": gan.images_seen, "seconds": seconds}
+            append_line(self.run.path / "clock.jsonl", clock)
 
 
 def iterate(gan: Gan, feed: Feed) -> None:
@@ -159,7 +229,8 @@ def iterate(gan: Gan, feed: Feed) -> None:
     forward pass is saved.
     """
     recipe = gan.recipe
-    seeds.seed_layers(gan.seed, "layers", gan.images_seen)  # dropout
+    layers = f"layers of rank {gan.ranks.rank}" if gan.ranks.rank else "layers"
+    seeds.seed_layers(gan.seed, layers, gan.images_seen)  # dropout
     g_steps = recipe.g_steps if gan.images_seen >= recipe.pretrain_images else 0  # D alone at first, where asked for
     for k in range(recipe.d_steps):
         real, labels = feed.batch(gan.images_seen)
@@ -185,9 +256,10 @@ class Feed:
     """
 
     def __init__(self, pack: Pack, gan: Gan) -> None:
-        self.pack, self.device, self.batch_size = pack, gan.device, gan.batch
+        self.pack, self.device, self.batch_size, self.ranks = pack, gan.device, gan.batch, gan.ranks
         self.held_out = hold_out(pack, gan.recipe, gan.seed)
-        parts = _parts(pack, gan.recipe, gan.batch, self.held_out)
+        parts = _parts(pack, gan, self.held_out)
+        gan.ranks.check_shares([count for _, count in parts])
         seeds_of = [gan.seed] if len(parts) == 1 else [seeds.derive(gan.seed, "part", k) for k in range(len(parts))]
         self.parts = [
             (indices, Batches(len(indices), seed), count)
@@ -199,17 +271,18 @@ class Feed:
         return np.sort(np.concatenate([indices for indices, _, _ in self.parts]))
 
     def batch(self, images_seen: int) -> tuple[Tensor, Tensor]:
-        """Images float `[n, c, h, w]` in [-1, 1] and labels int64 `[n]`, -1 where there is none."""
+        """Images float `[n, c, h, w]` in [-1, 1] and labels int64 `[n]`, -1 where there is none: this rank's rows."""
         batches = images_seen // self.batch_size
         chosen = [indices[order.take(batches * count, count)] for indices, order, count in self.parts]
-        picks = np.concatenate(chosen)
+        picks = self.ranks.mine(np.concatenate(chosen))
         pixels, labels = torch.from_numpy(self.pack.pixels[picks]), torch.from_numpy(self.pack.labels[picks])
         return images.to_images(pixels.to(self.device)), labels.to(self.device)
 
 
-def _parts(pack: Pack, recipe: Recipe, batch: int, held_out: Halves | None) -> list[tuple[np.ndarray, int]]:
+def _parts(pack: Pack, gan: Gan, held_out: Halves | None) -> list[tuple[np.ndarray, int]]:
     """Which images make up a batch, and how many of each kind."""
-    labels, usable = np.asarray(pack.labels), _usable(pack, recipe)
+    recipe, batch = gan.recipe, gan.batch
+    labels, usable = np.asarray(pack.labels), _usable(pack, recipe, gan.sees_labels)
     if held_out is not None:
         usable = np.setdiff1d(usable, np.union1d(held_out.held_out, held_out.twins))
     if recipe.balanced:
@@ -221,9 +294,9 @@ def _parts(pack: Pack, recipe: Recipe, batch: int, held_out: Halves | None) -> l
     return [(usable, batch)]
 
 
-def _usable(pack: Pack, recipe: Recipe | Baseline) -> np.ndarray:
+def _usable(pack: Pack, recipe: Recipe | Baseline, labels_matter: bool) -> np.ndarray:
     """The images that a recipe can learn from: all of them where its networks do not look at labels."""
-    needs_labels = isinstance(recipe, Baseline) or MODELS[recipe.model].conditional or recipe.balanced
+    needs_labels = labels_matter or (isinstance(recipe, Recipe) and recipe.balanced)
     return np.flatnonzero(np.asarray(pack.labels) >= 0) if needs_labels else np.arange(len(pack))
 
 
@@ -232,19 +305,17 @@ def _passed(before: int, gan: Gan, every: int) -> bool:
 
 
 def _collect(gan: Gan, values: Values) -> None:
-    for name, value in values.items():
-        number = float(value)
+    for name, number in gan.ranks.mean(values).items():
         refuse_not_finite(name, number, gan)
         gan.pending[name] = gan.pending.get(name, 0.0) + number
         gan.pending[f"n {name}"] = gan.pending.get(f"n {name}", 0) + 1
 
 
-def _log(gan: Gan, run: Run) -> dict[str, float]:
-    """One line of means since the last line."""
+def _means(gan: Gan) -> dict[str, float]:
+    """A line of the log: means since the last line."""
     names = [name for name in gan.pending if not name.startswith("n ")]
     means = {name: round(gan.pending[name] / gan.pending[f"n {name}"], 6) for name in names}
     gan.pending = {}
-    append_line(run.path / "log.jsonl", {"images_seen": gan.images_seen, **means})
     return means
 
 
@@ -265,13 +336,25 @@ def _picture(generator: nn.Module, run: Run, images_seen: int) -> None:
     images.save_png(images.grid(made, PICTURE_COLUMNS), run.path / "samples" / f"{images_seen:012d}.png")
 
 
-def run_facts(pack: Pack, recipe: Recipe | Baseline, seed: int = 0, device: str | None = None) -> RunFacts:
-    """Everything that decides what a training computes. Raises where recipe and pack do not fit."""
+def run_facts(
+    pack: Pack,
+    recipe: Recipe | Baseline,
+    seed: int = 0,
+    device: str | None = None,
+    known: Sequence[ParentFacts] = (),
+) -> RunFacts:
+    """Everything that decides what a training computes. Raises where recipe, parents and pack do not fit.
+
+    `known`: the parents of a run that is continued, in case their folders are gone.
+    """
+    parents: list[ParentFacts] = []
+    recipe.check_fits(pack.channels, pack.size)
     if isinstance(recipe, Recipe):
         check_parts(recipe)
-    recipe.check_fits(pack.channels, pack.size)
-    _check_labels(pack, recipe)
-    chosen = device or best_device()
+        recipe, parents = with_parents(recipe, pack, known)
+    usable = _usable(pack, recipe, sees_labels(recipe, parents))
+    _check_labels(pack, recipe, usable)
+    chosen = usable_device(device)
     if isinstance(recipe, Baseline):
         if chosen != "cpu" and device:
             say(f"recipe {recipe.name} is fitted on the CPU, not on {device}")
@@ -284,18 +367,19 @@ def run_facts(pack: Pack, recipe: Recipe | Baseline, seed: int = 0, device: str 
         device=chosen,
         pack=PackFacts(
             fingerprint=pack.fingerprint,
-            images=len(_usable(pack, recipe)),
+            images=len(usable),
             classes=pack.classes,
             channels=pack.channels,
             size=pack.size,
         ),
+        parents=parents,
     )
 
 
-def _check_labels(pack: Pack, recipe: Recipe | Baseline) -> None:
+def _check_labels(pack: Pack, recipe: Recipe | Baseline, usable: np.ndarray) -> None:
     counts = np.bincount(np.asarray(pack.labels) + 1, minlength=len(pack.classes) + 1)[1:]
     semi = isinstance(recipe, Recipe) and LOSSES[recipe.loss].outputs == "k+1"
-    if not len(_usable(pack, recipe)) or (semi and not counts.any()):
+    if not len(usable) or (semi and not counts.any()):
         raise PackError(f"no image of {pack.path} has a label", "labelled images", "pack a folder with classes")
     if isinstance(recipe, Recipe) and recipe.balanced and not counts.all():
         name = pack.classes[int(np.flatnonzero(counts == 0)[0])]
@@ -306,11 +390,23 @@ def _check_labels(pack: Pack, recipe: Recipe | Baseline) -> None:
         )
 
 
-def best_device() -> str:
-    """cuda, mps or cpu: the fastest that is there."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+def usable_device(device: str | None = None) -> str:
+    """`device` if it is there, by default the fastest that is: cuda, mps or cpu. Raises RunError."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    found = [name for name, is_there in there.items() if is_there]
+    if device is not None and device not in found:
+        problem = f"device {device} is not on this machine" if device in there else f"device {device!r}"
+        raise RunError(problem, f"one of {', '.join(found)}", "leave --device out to take the fastest")
+    return device or found[0]
+
+
+def set_tf32(on: bool) -> None:
+    """Whether CUDA may multiply fp32 as TF32, for the whole process; other devices take no notice."""
+    if hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # torch 2.9 on; it refuses a mixture of both ways
+        torch.backends.cuda.matmul.fp32_precision = "tf32" if on else "ieee"
+        torch.backends.cudnn.conv.fp32_precision = "tf32" if on else "ieee"  # type: ignore[attr-defined]
+    else:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = on
 
 
 def _precision(recipe: Recipe | Baseline, device: str) -> str:
@@ -342,16 +438,23 @@ def _open_or_create(path: Path, facts: RunFacts, resume: bool) -> Run:
 
 
 _DESCRIBES = {"recipe.about", "recipe.source", *(f"recipe.shown_at.{key}" for key in Shown.model_fields)}
-_MAY_CHANGE = {"recipe.epochs", "recipe.images", "recipe.keep", "imagemint", *_DESCRIBES}
+_MAY_CHANGE = {"recipe.epochs", "recipe.images", "recipe.keep", "imagemint", "processes", *_DESCRIBES}
 
 
 def _refuse_changes(run: Run, facts: RunFacts) -> None:
-    old, new = flat(run.facts.model_dump(mode="json")), flat(facts.model_dump(mode="json"))
+    old, new = _settings(run.facts), _settings(facts)
     changed = [key for key in sorted(old | new) if old.get(key) != new.get(key) and key not in _MAY_CHANGE]
     if changed:
         differences = ", ".join(f"{key} was {old.get(key)} and is {new.get(key)}" for key in changed)
         remedy = "resume with what it was, or train into a new folder"
         raise RunError(f"run {run.path} was trained differently: {differences}", "the same recipe and pack", remedy)
+
+
+def _settings(facts: RunFacts) -> dict[str, Any]:
+    """What must not change, by dotted keys; parents are what their weights are, wherever they lie."""
+    tree = facts.model_dump(mode="json")
+    tree["recipe"]["parents"] = {str(k): parent.weights for k, parent in enumerate(facts.parents, 1)}
+    return flat({key: value for key, value in tree.items() if key != "parents"})
 
 
 def _go_back_to_checkpoint(gan: Gan, run: Run) -> None:

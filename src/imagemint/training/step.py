@@ -21,7 +21,7 @@ def discriminator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> 
     if recipe.label_smoothing:
         loss = smoothed(loss, recipe.label_smoothing)
     d.requires_grad_(True)
-    real, fake = _augment(gan, real, "augment d"), _augment(gan, fake.detach(), "augment d")
+    real, fake = _augment(gan, real, fake.detach(), "augment d")
     with gan.autocast():
         real_logits, fake_logits = d(real, labels).float(), d(fake, labels).float()
     adversarial = _of(loss, real_logits, fake_logits, labels).mean()
@@ -37,6 +37,7 @@ def discriminator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> 
         size = _PENALTIES[penalty.name](gan, real, fake, labels) * (penalty.weight * penalty.every)
         size.backward()  # type: ignore[no-untyped-call]
         values["penalty"] = size.detach()
+    gan.ranks.average_gradients(d)
     gan.optimizer_d.step()
     if recipe.clip is not None:
         with torch.no_grad():
@@ -49,20 +50,19 @@ def generator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor, k: int)
     """One update of G through D, which is frozen: no gradient of D's weights is computed. `k` counts G's steps."""
     loss, d = LOSSES[gan.recipe.loss], gan.discriminator
     d.requires_grad_(False)
-    purpose = f"augment g{k}"
     matching = gan.recipe.loss_g == "feature-matching"
+    real, fake = _augment(gan, real, fake, f"augment g{k}")
     with gan.autocast(), last_features(d) as features:
-        fake_logits = d(_augment(gan, fake, purpose), labels).float()
-        if matching or loss.needs_real:
-            real_logits = d(_augment(gan, real, purpose), labels).float()
-        else:
-            real_logits = fake_logits.detach()
+        fake_logits = d(fake, labels).float()
+        real_logits = d(real, labels).float() if matching or loss.needs_real else fake_logits.detach()
     if matching:
-        lowered = feature_matching(features[1].detach().float(), features[0].float())
+        theirs, ours = (gan.ranks.mean_row(each.flatten(1).float()) for each in (features[1].detach(), features[0]))
+        lowered = feature_matching(theirs, ours)
     else:
         lowered = _of(loss.g, real_logits, fake_logits, labels).mean()
     gan.optimizer_g.zero_grad(set_to_none=True)
     lowered.backward()  # type: ignore[no-untyped-call]
+    gan.ranks.average_gradients(gan.generator)
     gan.optimizer_g.step()
     return {"loss_g": lowered.detach()}
 
@@ -90,24 +90,29 @@ def average_step(gan: Gan) -> None:
     averages: list[Tensor] = list(gan.ema.parameters())
     torch._foreach_lerp_(averages, list[Tensor](gan.generator.parameters()), share)
     for average, buffer in zip(gan.ema.buffers(), gan.generator.buffers(), strict=True):
-        average.copy_(buffer)
+        if buffer.is_floating_point():  # averaged weights go with averaged batch statistics
+            average.lerp_(buffer, share)
+        else:
+            average.copy_(buffer)
 
 
 def fakes(gan: Gan, labels: Tensor, purpose: str) -> Tensor:
-    """G's images for labels int64 `[n]`; image i has the noise of (seed, purpose, images_seen + i)."""
+    """G's images for labels int64 `[n]`; row i of the whole batch has noise of (seed, purpose, images_seen + i)."""
     first = gan.images_seen
-    image_seeds = [seeds.derive(gan.seed, purpose, first + i) for i in range(len(labels))]
+    image_seeds = [seeds.derive(gan.seed, purpose, first + i) for i in gan.ranks.rows(len(labels))]
     z = seeds.noise(image_seeds, gan.recipe.z_size, gan.recipe.noise).to(gan.device)
     with gan.autocast():
         images: Tensor = gan.generator(z, labels)
     return images
 
 
-def _augment(gan: Gan, images: Tensor, purpose: str) -> Tensor:
-    """The same maps for real and for fake images: the generator is seeded alike for both."""
+def _augment(gan: Gan, real: Tensor, fake: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
+    """The same maps for real and for fake images, `[n, c, h, w]` each: stacked as channels they move together."""
     if gan.recipe.augment == "none":
-        return images
-    return affine(images, seeds.generator(gan.seed, purpose, gan.images_seen), CLASSIC)
+        return real, fake
+    both, maps = torch.cat([real, fake], 1), seeds.generator(gan.seed, purpose, gan.images_seen)
+    moved = affine(both, maps, CLASSIC, share=(gan.ranks.rank, gan.ranks.world))
+    return moved[:, : real.shape[1]], moved[:, real.shape[1] :]
 
 
 def _r1r2(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
@@ -122,7 +127,7 @@ def _r1r2(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
 def _between(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
     """WGAN-GP: at a random point on the line from each real image to a fake one."""
     at = seeds.generator(gan.seed, "between", gan.images_seen)
-    share = torch.rand(len(real), 1, 1, 1, generator=at).to(gan.device)
+    share = gan.ranks.mine(torch.rand(len(real) * gan.ranks.world, 1, 1, 1, generator=at)).to(gan.device)
     images = (real + share * (fake - real)).detach().requires_grad_(True)
     return gradient_penalty(realness(gan.discriminator(images, labels)), images).mean()
 
