@@ -122,7 +122,7 @@ CASES: dict[str, Case] = {
     "demo, 10 G steps, slow D": Case(
         "digits",
         30_000,
-        2,
+        1,
         SLIM | {"g_steps": 10, "optimizer_d.lr": 1e-5},
         expected={"generator overpowers", "mode collapse"},
     ),
@@ -132,6 +132,12 @@ CASES: dict[str, Case] = {
     "demo, G almost without noise": Case(
         "digits", 30_000, 2, SLIM | {"z_size": 1, "loss": "minimax"}, expected={"mode collapse"}
     ),
+    # what the remedy of a finding does
+    "mended dense, rates x100": Case(
+        "mnist", 100_000, 1, DENSE | {"optimizer_g": adam(0.01), "optimizer_d": adam(0.01)}
+    ),
+    "mended demo, rates x100": Case("digits", 30_000, 1, SLIM | {"optimizer_g.lr": 0.01, "optimizer_d.lr": 0.01}),
+    "mended 20 images, dense": Case("20", 100_000, 1, DENSE | {"augment": "affine"}),
 }
 
 
@@ -204,10 +210,10 @@ def table(out: Path) -> str:
         missed = sum(not any(each.name in case.expected for each in found) for found in runs.values())
         if case.expected:
             words += f" (**missed in {missed}**)" if missed else ""
-        else:
+        elif not name.startswith("mended"):
             healthy += [(seed, bool(found)) for seed, found in runs.items()]
-        kind = "fails" if case.expected else "healthy"
-        lines.append(f"| {name} ({kind}) | {case.pack} | {case.images:,} | {len(runs)} | {words} |")
+        kind = " (fails on purpose)" if case.expected else ""
+        lines.append(f"| {name}{kind} | {case.pack} | {case.images:,} | {len(runs)} | {words} |")
     for what, rows in (("all", healthy), ("seeds above 0", [row for row in healthy if row[0] > 0])):
         lines.append(f"\nFalse alarms, {what}: {sum(alarm for _, alarm in rows)} of {len(rows)} healthy runs")
     return "\n".join(lines)

@@ -165,7 +165,18 @@ def test_a_d_that_makes_no_mistake_is_no_failure_while_samples_get_better(tiny: 
 def test_narrow_samples_are_no_collapse_while_they_get_better(tiny: Recipe) -> None:
     for pace, expected in ((0.9, []), (1.0, ["mode collapse"])):
         looks = [
-            dataclasses.replace(START, images_seen=5000 * k, distance=1.3 * pace**k if k else 1.5) for k in range(8)
+            dataclasses.replace(START, images_seen=5000 * k, distance=1.3 * pace**k if k else 1.5, within=None)
+            for k in range(8)
+        ]
+        assert [finding.name for finding in findings(looks, tiny)] == expected
+
+
+def test_classes_that_get_nearer_hide_no_collapse_within_them(tiny: Recipe) -> None:
+    """The energy distance of all samples falls when the classes are told apart, whatever becomes of the noise."""
+    for pace, expected in ((0.9, ["mode collapse"]), (1.2, [])):
+        looks = [
+            dataclasses.replace(HEALTHY, images_seen=5000 * k, distance=1.3 * 0.8**k, within=0.1 * pace**k)
+            for k in range(8)
         ]
         assert [finding.name for finding in findings(looks, tiny)] == expected
 

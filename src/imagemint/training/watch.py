@@ -301,7 +301,17 @@ def _collapsed(looks: Sequence[Look], recipe: Recipe) -> str | None:
     if evidence is None or _learnt_nothing(looks, recipe):  # an untrained G is narrow too
         return None
     fell = any(look.distance < FAR and _narrow(look) is None for look in looks)
-    return evidence if fell or _stalled(looks) else None
+    return evidence if fell or _stalled(looks) or _narrowing(looks) else None
+
+
+def _narrowing(looks: Sequence[Look]) -> bool:
+    """Samples of one class are too much alike and do not get less so, though classes may get nearer to real ones."""
+    now = looks[-1]
+    if now.within is None or now.within >= NARROW:
+        return False
+    since = now.images_seen * 2 / 3
+    before = max((look.within or 0.0 for look in looks if look.images_seen <= since), default=0.0)
+    return max(look.within or 0.0 for look in looks if look.images_seen > since) * PROGRESS < before
 
 
 def _narrow(look: Look) -> str | None:
@@ -390,9 +400,14 @@ def _rates(recipe: Recipe, g: float, d: float) -> str:
     return " ".join(f"--set optimizer_{which}.lr={rate * times:.2g}" for which, rate, times in pairs if times != 1)
 
 
+def _against_sigmoids(recipe: Recipe) -> str:
+    """Winkler 2018's step from 0.3 to 0.1: leaky relu at the old rates diverges (experiments/watch.py)."""
+    return f"train anew with --set options.activation=leaky {_rates(recipe, 1 / 3, 1 / 3)}"
+
+
 def _against_collapse(looks: Sequence[Look], recipe: Recipe) -> str:
     if recipe.options.get("activation") == "sigmoid":
-        return "train anew with --set options.activation=leaky"
+        return _against_sigmoids(recipe)
     if balance := _balance(looks, recipe):
         return balance
     if recipe.penalty is None and recipe.loss in ("minimax", "non-saturating"):
@@ -402,7 +417,7 @@ def _against_collapse(looks: Sequence[Look], recipe: Recipe) -> str:
 
 def _against_saturation(looks: Sequence[Look], recipe: Recipe) -> str:
     if recipe.options.get("activation") == "sigmoid":
-        return "train anew with --set options.activation=leaky"
+        return _against_sigmoids(recipe)
     if _g_is_slow(recipe) or recipe.d_steps > 1:
         return _against_strong_d(looks, recipe)
     return f"train anew with lower learning rates, {_rates(recipe, 0.1, 0.1)}"
