@@ -48,4 +48,6 @@ def tiny() -> Recipe:
         "checkpoint_every": 96,
         "precision": "fp32",
     }
-    return load_recipe("demo", settings)
+    recipe = load_recipe("demo", settings)
+    assert isinstance(recipe, Recipe)
+    return recipe

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from kornia.geometry.transform import get_affine_matrix2d, warp_affine
 from PIL import Image
 
 from imagemint.augment import CLASSIC, Ranges, affine, classic
@@ -70,6 +71,22 @@ def test_rotation_agrees_with_pillow() -> None:
     assert abs(angle) > 3
     assert np.abs(turned[inside, inside] - wanted[inside, inside]).max() < 0.02
     assert np.abs(turned[inside, inside] - images[0, 0].numpy()[inside, inside]).max() > 0.1
+
+
+def test_the_map_is_the_one_that_kornia_makes_of_the_same_draws() -> None:
+    images = torch.rand(6, 3, 20, 30, generator=made()) * 2 - 1
+    draws = made(8)
+    x, y, angle, shear_x, shear_y, zoom = ((torch.rand(6, generator=draws) * 2 - 1) for _ in range(6))
+    matrix = get_affine_matrix2d(
+        torch.stack([x * CLASSIC.shift * 30, y * CLASSIC.shift * 20], 1),
+        torch.tensor([[14.5, 9.5]]).expand(6, 2),
+        (1 + zoom * CLASSIC.zoom)[:, None].repeat(1, 2),
+        angle * CLASSIC.rotate,
+        shear_x * CLASSIC.shear,
+        shear_y * CLASSIC.shear,
+    )
+    wanted = warp_affine(images, matrix[:, :2], (20, 30), padding_mode="border", align_corners=True)
+    torch.testing.assert_close(affine(images, made(8), CLASSIC), wanted, atol=1e-4, rtol=0)
 
 
 def test_flips_only_where_asked() -> None:

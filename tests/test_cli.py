@@ -94,13 +94,6 @@ def test_the_whole_job(imagemint: Command, tmp_path: Path) -> None:
     assert "confusion" in measures
 
 
-def test_recipes_are_listed(imagemint: Command) -> None:
-    listed = imagemint("recipes")
-    assert listed.status == 0
-    assert "cdcgan" in listed.out
-    assert "demo" in listed.out
-
-
 def test_a_study_from_the_command_line_goes_on_where_it_stopped(imagemint: Command) -> None:
     imagemint("pack", "digits", "digits.pack")
     assert imagemint("edit", "split", "digits.pack", "parts", "--train", 0.8, "--test", 0.2).status == 0

@@ -48,7 +48,7 @@ def test_every_image_can_be_minted_again_from_its_manifest(run: Run, tmp_path: P
     assert minting.trained_on == run.facts.pack.fingerprint
     assert pack.manifest.origin == "minted"
     k = 17
-    z = seeds.noise([int(pack.columns["seed"][k])], run.recipe.z_size, run.recipe.noise)
+    z = seeds.noise([int(pack.columns["seed"][k])], run.facts.z_size, run.recipe.noise)
     label = torch.tensor([int(pack.labels[k])])
     again = images.to_pixels(load_generator(run, run.newest(), torch.device("cpu"))(z, label)).numpy()
     assert np.abs(again[0].astype(int) - pack.pixels[k]).max() <= 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from kornia.geometry.transform import get_affine_matrix2d, warp_affine
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,30 @@ def affine(
     (k, m), (n, _, h, w) = share, images.shape
     n *= m
     shift = torch.stack([_uniform(n, generator, ranges.shift * w), _uniform(n, generator, ranges.shift * h)], 1)
-    angle = _uniform(n, generator, ranges.rotate)
-    shear_x, shear_y = (_uniform(n, generator, ranges.shear) for _ in range(2))
-    zoom = (1 + _uniform(n, generator, ranges.zoom))[:, None].repeat(1, 2)
+    angle = torch.deg2rad(_uniform(n, generator, ranges.rotate))
+    shear_x, shear_y = (_uniform(n, generator, ranges.shear).tan() for _ in range(2))
+    zoom = 1 + _uniform(n, generator, ranges.zoom)
     mirrored = torch.rand(n, generator=generator, device=generator.device) < 0.5
-    center = torch.tensor([(w - 1) / 2, (h - 1) / 2], device=generator.device).expand(n, 2)
-    matrix = get_affine_matrix2d(shift, center, zoom, angle, shear_x, shear_y)[:, :2]
     if flips:
         images = torch.where(mirrored[k::m].to(images.device)[:, None, None, None], images.flip(-1), images)
-    matrix = matrix[k::m].to(images.device, images.dtype)
-    moved: torch.Tensor = warp_affine(images, matrix, (h, w), padding_mode="border", align_corners=True)
-    return moved
+    back = _backwards(angle, shear_x, shear_y, zoom)  # [n, 2, 2], in pixels from the centre
+    origin = -(back @ shift[:, :, None])
+    half = torch.tensor([max(w - 1, 1) / 2, max(h - 1, 1) / 2], device=back.device)  # affine_grid's unit
+    where = torch.cat([back * half, origin], 2) / half[:, None]
+    where = where[k::m]
+    grid = F.affine_grid(where.to(images.device, images.dtype), list(images.shape), align_corners=True)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=True)
+
+
+def _backwards(angle: torch.Tensor, shear_x: torch.Tensor, shear_y: torch.Tensor, zoom: torch.Tensor) -> torch.Tensor:
+    """The inverse of zoom x turn x shear, in closed form (the shear has determinant 1): float `[n, 2, 2]`.
+
+    Angles in radians, shears as tangents, `[n]` each. It says from where in the image a pixel is fetched.
+    """
+    cos, sin = angle.cos(), angle.sin()
+    turn_back = torch.stack([cos, sin, -sin, cos], 1).view(-1, 2, 2)
+    shear_back = torch.stack([1 + shear_x * shear_y, shear_x, shear_y, torch.ones_like(cos)], 1).view(-1, 2, 2)
+    return shear_back @ turn_back / zoom[:, None, None]
 
 
 def _uniform(n: int, generator: torch.Generator, reach: float) -> torch.Tensor:

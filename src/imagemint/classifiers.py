@@ -29,7 +29,7 @@ LEARNING_RATE = 1e-3
 FINAL_DECAY = 0.01
 BATCH = 64
 AT_LEAST = 40_000  # images that a classifier sees however small its pack: 100 images x 20 epochs would not train it
-_BLOCK = 8  # batches that are read and augmented in one go: kornia's cost is by the call
+_BLOCK = 8  # batches that are read and augmented in one go: part of the cost of augmentation is by the call
 _TEST_BATCH = 512  # how many images go through the network at a time when it is only asked
 
 Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]

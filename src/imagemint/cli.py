@@ -189,6 +189,7 @@ def study(
     minted: Annotated[
         int | None, typer.Option("--minted-per-class", metavar="N", help="Default: as many as real.")
     ] = None,
+    real_share: Annotated[float, typer.Option(help="Of what an arm with both kinds sees.")] = 0.5,
     seed: SeedOption = 0,
 ) -> None:
     """Find out whether minted images help a classifier, and write the report. A stopped study goes on."""
@@ -205,6 +206,7 @@ def study(
         classifier_epochs=classifier_epochs,
         classifier_images=classifier_images,
         minted_per_class=minted,
+        real_share=real_share,
         seed=seed,
     )
     print(made.summary())
@@ -226,14 +228,39 @@ def demo(
 
 
 @app.command()
-def recipes() -> None:
-    """List the recipes."""
-    from imagemint.config import load_recipe, recipe_names
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show this one, layer by layer.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="N | HxW", help="Layers for images of this size ...")] = None,
+    channels: Annotated[int | None, typer.Option(metavar="1 | 3", help="... of so many channels ...")] = None,
+    classes: Annotated[int | None, typer.Option(min=1, help="... and classes; default: typical ones.")] = None,
+    settings: SetOption = None,
+    parts: Annotated[bool, typer.Option("--parts", help="List what recipes can be made of.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the recipes; show one with the layers of its networks; list the parts to choose from."""
+    from rich.console import Console
 
-    for name in recipe_names():
-        recipe = load_recipe(name)
-        print(f"{name:<12} {recipe.about}")
-        print(f"{'':<12} sides of {recipe.smallest} to {recipe.largest} pixels; {recipe.source}")
+    from imagemint import catalogue
+    from imagemint.config import load_recipe, recipe_names
+    from imagemint.models import ImageShape
+
+    if name is not None:
+        recipe = load_recipe(name, _settings(settings))
+        c, *sides = catalogue.shown_shape(recipe)
+        wanted = _size(size) or (sides[0], sides[1])
+        h, w = wanted if isinstance(wanted, tuple) else (wanted, wanted)
+        shape = ImageShape(_choice("--channels", channels, (1, 3)) or c, h, w)
+        page = catalogue.recipe_page(recipe, shape, classes or recipe.shown_at.classes)
+    elif size or channels or classes or settings:
+        raise ImagemintError("settings without NAME", "the recipe that they are for", "imagemint recipes NAME ...")
+    elif parts:
+        page = catalogue.part_list()
+    else:
+        page = catalogue.recipe_list([load_recipe(each) for each in recipe_names()])
+    if as_json:
+        print(json.dumps(page.facts, ensure_ascii=False))
+    else:
+        Console(width=None if sys.stdout.isatty() else 100, highlight=False).print(*page.shown, sep="\n")
 
 
 @app.command()

@@ -11,11 +11,10 @@ import torch
 from imagemint import images, seeds
 from imagemint.data.pack import UNLABELLED, Minting, Pack, Step, check_absent, writing
 from imagemint.errors import RunError
-from imagemint.models import MODELS
 from imagemint.progress import progress
-from imagemint.runs import Run, checkpoint_state, open_run
+from imagemint.runs import Run, checkpoint_state, open_run, seen_packs
 from imagemint.training.loop import usable_device
-from imagemint.training.state import load_generator
+from imagemint.training.state import load_generator, sees_labels
 
 BATCH_SIZE = 256
 
@@ -35,8 +34,8 @@ def mint(
 
     Images come class by class in label order. The k-th image of a class is the same whatever else is minted and
     whatever the batch size (up to rounding of floating-point sums), and bit-equal when repeated. Weights are used in
-    fp32, the averaged ones where the run keeps them. Networks that do not see labels can mint `unlabelled` images, or
-    labelled ones where they were trained on a single class.
+    fp32, the best or the averaged ones where the run keeps them. Networks that do not see labels can mint
+    `unlabelled` images, or labelled ones where they were trained on a single class.
 
     Raises RunError for a run without checkpoint and for class names or counts that do not fit.
     """
@@ -56,7 +55,7 @@ def mint(
     names = classes or [""]  # a run on images without any class
     made_of = dict(zip(names, wanted, strict=True)) if unlabelled is None else {"unlabelled": unlabelled}
     parameters = {"run": str(run.path), "counts": made_of, "seed": seed}
-    history = [Step(command="mint", parameters=parameters, parents=[run.facts.pack.fingerprint])]
+    history = [Step(command="mint", parameters=parameters, parents=seen_packs(run.facts))]
     with writing(dest, classes=classes, origin="minted", history=history) as writer:
         writer.mintings = [
             Minting(
@@ -66,6 +65,7 @@ def mint(
                 recipe=recipe.name,
                 seed=seed,
                 trained_on=run.facts.pack.fingerprint,
+                chosen={name: best["images_seen"] for name, best in state.get("chosen", {}).items()} or None,
             )
         ]
         total = int(ends[-1])
@@ -78,7 +78,7 @@ def mint(
                     seeds.derive(seed, f"mint {names[label]}", k)
                     for label, k in zip(labels.tolist(), ordinals.tolist(), strict=True)
                 ]
-                z = seeds.noise(image_seeds, recipe.z_size, recipe.noise)
+                z = seeds.noise(image_seeds, run.facts.z_size, recipe.noise)
                 made = generator(z.to(on), torch.from_numpy(labels).to(on))
                 pixels = images.to_pixels(made).cpu().numpy()
                 if unlabelled is not None:
@@ -90,7 +90,7 @@ def mint(
 
 def _counts(run: Run, per_class: int | None, counts: Mapping[str, int] | None, unlabelled: int | None) -> list[int]:
     """How many of each class, in label order; unlabelled images take the place of the first class's."""
-    classes, model = run.facts.pack.classes, run.recipe.model
+    classes, recipe = run.facts.pack.classes, run.recipe
     if sum(each is not None for each in (per_class, counts, unlabelled)) != 1:
         found = "not exactly one of per class, counts and unlabelled"
         raise RunError(found, "one of them", "say --per-class N, --counts name=N,... or --unlabelled N")
@@ -98,9 +98,9 @@ def _counts(run: Run, per_class: int | None, counts: Mapping[str, int] | None, u
         if unlabelled < 1:
             raise RunError(f"--unlabelled {unlabelled}", "at least one image", "ask for more")
         return [unlabelled] + [0] * (len(classes) - 1)
-    if not MODELS[model].conditional and len(classes) > 1:
+    if not sees_labels(recipe, run.facts.parents) and len(classes) > 1:
         raise RunError(
-            f"the networks of {run.path} (model {model}) never saw the labels of their {len(classes)} classes",
+            f"the networks of {run.path} (model {recipe.model}) never saw the labels of their {len(classes)} classes",
             "networks that know classes, or images without labels",
             "mint with --unlabelled N, or train a conditional recipe",
         )

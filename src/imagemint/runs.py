@@ -3,6 +3,9 @@
 RUN/
   run.json               written first: recipe as resolved, seed, precision, the pack's fingerprint and classes
   log.jsonl              one line every `log_every` images: losses; no clock, so that runs can be compared
+                         (of a baseline one line: components and explained variance of each class)
+  choice.jsonl           one line every `choose_every` images where the best weights are wanted (training.choice)
+  judge.safetensors      the classifier whose features that choice is made on
   clock.jsonl            seconds spent, for the curious
   samples/000025000.png  sample grids, by images seen
   checkpoints/000025000/ weights.safetensors, optimizers.safetensors, state.json (written last)
@@ -18,7 +21,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imagemint import files
-from imagemint.config import Recipe
+from imagemint.config import AnyRecipe, Baseline, Recipe
 from imagemint.errors import RunError
 
 
@@ -34,18 +37,45 @@ class PackFacts(BaseModel):
     size: tuple[int, int]
 
 
+class ParentFacts(BaseModel):
+    """A trained run whose generator became a part of another's: enough to build it; its weights are in that other."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run: str  # where it was; nothing is read from there once the first checkpoint is written
+    weights: str  # sha256 of its checkpoint's weights
+    images_seen: int
+    recipe: Recipe
+    pack: PackFacts
+    parents: list[ParentFacts] = []
+
+
 class RunFacts(BaseModel):
     """`run.json`: everything that decides what a training computes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     imagemint: str
-    recipe: Recipe
+    recipe: AnyRecipe
     seed: int
     precision: str
     device: str
     processes: int = 1
     pack: PackFacts
+    parents: list[ParentFacts] = []
+
+    @property
+    def z_size(self) -> int:
+        """Random numbers that each image is made from."""
+        h, w = self.pack.size
+        recipe = self.recipe
+        return recipe.z_size if isinstance(recipe, Recipe) else recipe.numbers(self.pack.channels * h * w)
+
+
+def seen_packs(facts: RunFacts | ParentFacts) -> list[str]:
+    """Fingerprints of all packs that the generator learned from: its own first, then those of its parents."""
+    found = [facts.pack.fingerprint, *(each for parent in facts.parents for each in seen_packs(parent))]
+    return list(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)
@@ -56,7 +86,7 @@ class Run:
     facts: RunFacts
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> Recipe | Baseline:
         """The recipe as resolved, overrides included."""
         return self.facts.recipe
 
@@ -69,13 +99,17 @@ class Run:
         """The lines of log.jsonl: images_seen, loss_d, loss_g, ..."""
         return read_lines(self.path / "log.jsonl")
 
+    def choices(self) -> list[dict[str, Any]]:
+        """The lines of choice.jsonl: images_seen, fd_lenet by class (or of "all"), what was chosen."""
+        return read_lines(self.path / "choice.jsonl")
+
     def samples(self) -> list[Path]:
         """Sample grids in order of images seen."""
         return sorted((self.path / "samples").glob("*.png"))
 
     def checkpoints(self) -> list[Path]:
         """Checkpoint folders, oldest first."""
-        return sorted(path for path in (self.path / "checkpoints").glob("*") if (path / "state.json").is_file())
+        return sorted(path for path in (self.path / "checkpoints").glob("[0-9]*") if (path / "state.json").is_file())
 
     @property
     def checkpoint_hash(self) -> str:

@@ -99,6 +99,20 @@ def test_unlabelled_images_play_no_part(tmp_path: Path, real: Pack, others: Pack
     assert found["classifier_score"].n_minted == len(others) - 100
 
 
+def test_a_pack_without_labels_is_compared_as_a_whole(
+    tmp_path: Path, real: Pack, others: Pack, clean: Measures
+) -> None:
+    pixels, labels = np.asarray(others.pixels), np.asarray(others.labels)
+    found = measure(write(tmp_path / "whole", pixels, np.full(len(pixels), -1)), real)
+    assert set(found.values) == {"fd_lenet"} and not found.confusion
+    assert sum(found.seen_as) == len(pixels)
+    assert found["fd_lenet"].value < 3 * found["fd_lenet"].floor
+    one_class = np.flatnonzero(labels == 3).repeat(10)
+    collapsed = measure(write(tmp_path / "one", pixels[one_class], np.full(len(one_class), -1)), real)
+    assert collapsed["fd_lenet"].value > 5 * collapsed["fd_lenet"].floor
+    assert max(collapsed.seen_as) > 0.6 * len(one_class)
+
+
 def test_held_out_images_and_their_copies_are_never_learned(tmp_path: Path) -> None:
     pixels, labels = digits(300)
     twice = write(tmp_path / "twice", np.concatenate([pixels, pixels]), np.concatenate([labels, (labels + 1) % 10]))
@@ -131,7 +145,7 @@ def test_what_does_not_fit_is_refused_in_words(tmp_path: Path, real: Pack, other
 
 def test_too_few_images_is_an_error_that_says_how_many_are_needed(tmp_path: Path, real: Pack, others: Pack) -> None:
     few = write(tmp_path / "few", np.asarray(others.pixels)[:20], np.asarray(others.labels)[:20])
-    assert "20 labelled minted images" in refused(few, real) and "at least 50" in refused(few, real)
+    assert "20 minted images" in refused(few, real) and "at least 50" in refused(few, real)
     assert "100 or more real images" in refused(others, few)
 
 

@@ -8,10 +8,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from imagemint import seeds
-from imagemint.config import load_recipe, recipe_names
+from imagemint.config import BASELINES, Recipe, load_recipe, recipe_names
 from imagemint.errors import RecipeError
-from imagemint.models import MODELS, ImageShape, build, parameter_count
-from imagemint.models.layers import LabelledConv, LabelledLinear
+from imagemint.models import JOINED, MODELS, ImageShape, build, join, parameter_count
+from imagemint.models.layers import DoublingConv, LabelledConv, LabelledLinear
+from imagemint.models.mitlgan import Parent
+from tests.recipes import gan_recipe
 
 SHAPES = [ImageShape(1, 8, 8), ImageShape(3, 16, 16), ImageShape(1, 28, 28), ImageShape(3, 32, 24)]
 MULTIPLE = {"dcgan": 16}  # of which both sides must be one; 4 for the others
@@ -21,6 +23,7 @@ MNIST, CIFAR, PHOTO, LARGE = (ImageShape(*shape) for shape in ((1, 28, 28), (3, 
 NATURAL: list[tuple[str, dict[str, object], ImageShape]] = [
     ("cdcgan", {}, MNIST),
     ("small", {}, MNIST),
+    ("small", {"width": 8}, PHOTO),
     ("dcgan", {}, PHOTO),
     ("dense", {"hidden_g": [30], "hidden_d": [30], "activation": "sigmoid"}, MNIST),
     ("dense", {"activation": "leaky", "dropout": 0.5, "batch_norm": True}, MNIST),
@@ -37,6 +40,7 @@ NATURAL: list[tuple[str, dict[str, object], ImageShape]] = [
     ("dcgan-fd", {"width": 2, "depth": 3, "virtual_batch_norm": True}, MNIST),
     ("ccgan", {}, MNIST),
     ("wgan-gp", {}, LARGE),
+    ("per-class", {}, MNIST),
 ]
 natural = pytest.mark.parametrize(("model", "options", "shape"), NATURAL)
 
@@ -88,6 +92,13 @@ def test_folded_label_planes_are_the_planes(transposed: bool, classes: int) -> N
     assert torch.allclose(layer(x, labels), expected)
 
 
+def test_a_doubling_convolution_is_upsampling_and_a_convolution() -> None:
+    layer = DoublingConv(3, 5).double()
+    x = torch.randn(2, 3, 4, 7, dtype=torch.float64)
+    expected = F.conv2d(F.interpolate(x, scale_factor=2.0), layer.weight, layer.bias, padding=1)
+    assert torch.allclose(layer(x), expected)
+
+
 def test_a_labelled_dense_layer_is_a_dense_layer_over_the_joined_one_hot() -> None:
     layer = LabelledLinear(7, 4, 5)
     for parameter in layer.parameters():
@@ -96,6 +107,21 @@ def test_a_labelled_dense_layer_is_a_dense_layer_over_the_joined_one_hot() -> No
     joined = torch.cat([x, F.one_hot(labels, 4).float()], 1)
     expected = F.linear(joined, torch.cat([layer.weight, layer.label_weight], 1), layer.bias)
     assert torch.allclose(layer(x, labels), expected, atol=1e-6)
+
+
+def test_doubling_conv_is_doubling_and_a_convolution() -> None:
+    """Values, and gradients of image, weights and biases; odd and unequal sides, one pixel too."""
+    layer = DoublingConv(3, 5)
+    for h, w in ((4, 7), (1, 1)):
+        x = torch.randn(2, 3, h, w, requires_grad=True)
+        doubled = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        expected = F.conv2d(doubled, layer.weight, layer.bias, padding=1)
+        assert torch.allclose(layer(x), expected, atol=1e-6)
+        inputs, weights = (x, *layer.parameters()), torch.randn_like(expected)
+        for mine, theirs in zip(
+            *(torch.autograd.grad(y, inputs, weights) for y in (layer(x), expected)), strict=True
+        ):
+            assert torch.allclose(mine, theirs, atol=1e-4)
 
 
 @pytest.mark.parametrize(("model", "shape"), list(product(MODELS, SHAPES)))
@@ -167,17 +193,31 @@ def test_in_evaluation_an_image_is_its_own_and_the_same_again(
         assert torch.allclose(together[1:2], net(x[1:2], labels[1:2]), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("side", [16, 24, 28, 32, 48, 64, 96, 128])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_fewshot_fits_every_size_that_it_promises(channels: int, side: int) -> None:
+    recipe = gan_recipe("fewshot")
+    recipe.check_fits(channels, (side, side))
+    check_shapes_and_ranges(recipe.model, recipe.options, ImageShape(channels, side, side))
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if name not in BASELINES])
 def test_every_recipe_builds(name: str) -> None:
     recipe = load_recipe(name)
+    assert isinstance(recipe, Recipe)
     side = min(max(recipe.smallest, 16), recipe.largest)
-    build(recipe.model, recipe.options, ImageShape(1, side, side), 10, recipe.z_size)
+    shape = ImageShape(1, side, side)
+    if recipe.model == JOINED:
+        join(recipe.options, shape, [Parent(build("wgan-gp", {}, shape, 10, 4)[0], 4) for _ in range(2)])
+    else:
+        build(recipe.model, recipe.options, shape, 10, recipe.z_size)
 
 
 @pytest.mark.parametrize(
     ("model", "options", "shape", "line"),
     [
-        ("biggan", {}, SHAPES[0], "wanted one of cdcgan"),
+        ("biggan", {}, SHAPES[0], "wanted one of cdcgan.*mitlgan"),
+        ("mitlgan", {}, SHAPES[0], "0 parents for model mitlgan.*parents="),
         ("small", {"widht": 8}, SHAPES[0], "options.widht of model small"),
         ("small", {"width": 0}, SHAPES[0], "options.width of model small"),
         ("cdcgan", {}, ImageShape(1, 30, 28), "multiples of 4"),

@@ -275,13 +275,13 @@ def joined() -> mitlgan.MitlganGenerator:
     """Two small parents of different families and z sizes, joined at 16x16."""
     seeds.seed_layers(0, "test")
     shape = ImageShape(3, 16, 16)
-    parents = [build("wgan-gp", {}, shape, 2, 5)[0], build("ccgan", {}, shape, 2, 7)[0]]
-    return mitlgan.build(DEFAULTS, shape, parents, [5, 7])[0]
+    first, second = build("wgan-gp", {}, shape, 2, 5)[0], build("ccgan", {}, shape, 2, 7)[0]
+    return mitlgan.build(DEFAULTS, shape, [mitlgan.Parent(first, 5), mitlgan.Parent(second, 7)])[0]
 
 
 def test_mitlgan_layer_by_layer() -> None:
-    parents: list[nn.Module] = [wgan_gp.Generator(LARGE, 1536) for _ in range(2)]
-    generator, discriminator = mitlgan.build(DEFAULTS, LARGE, parents, [1536, 1536])
+    parents = [mitlgan.Parent(wgan_gp.Generator(LARGE, 1536), 1536) for _ in range(2)]
+    generator, discriminator = mitlgan.build(DEFAULTS, LARGE, parents)
     join, *rest = counts(generator.joiner)
     rows = [conv + norm for conv, norm in zip(rest[::2], rest[1::2], strict=True)]  # a convolution and its IN
     assert join == 21
@@ -318,7 +318,8 @@ def test_mitlgan_gives_each_parent_its_own_part_of_z_and_the_label(joined: mitlg
 def test_mitlgan_literal_output_never_leaves_the_bright_half() -> None:
     shape, made = ImageShape(1, 8, 8), torch.randn(4, 2, 8, 8)
     torch.manual_seed(0)
-    tanh, relu = mitlgan.Joiner(2, shape, "tanh"), mitlgan.Joiner(2, shape, "relu")
+    relu_options = mitlgan.Options.model_validate({"output": "relu"})
+    tanh, relu = mitlgan.Joiner(2, shape, DEFAULTS), mitlgan.Joiner(2, shape, relu_options)
     relu.load_state_dict(tanh.state_dict())
     low, literal = tanh(made).detach(), relu(made).detach()
     assert float(low.min()) < 0 and float(low.abs().max()) <= 1
@@ -327,7 +328,8 @@ def test_mitlgan_literal_output_never_leaves_the_bright_half() -> None:
 
 def test_mitlgan_joins_more_than_two_parents() -> None:
     shape = ImageShape(1, 16, 12)
-    generator = mitlgan.MitlganGenerator([wgan_gp.Generator(shape, k) for k in (3, 4, 5)], [3, 4, 5], shape, "tanh")
+    parents = [mitlgan.Parent(wgan_gp.Generator(shape, k), k) for k in (3, 4, 5)]
+    generator = mitlgan.MitlganGenerator(parents, shape, DEFAULTS)
     assert counts(generator.joiner)[0] == 3 * 1 + 1
     assert generator(torch.randn(2, 12), torch.zeros(2)).shape == (2, 1, 16, 12)
 
@@ -335,14 +337,14 @@ def test_mitlgan_joins_more_than_two_parents() -> None:
 def test_mitlgan_refuses_what_cannot_be_joined() -> None:
     shape = ImageShape(3, 16, 16)
 
-    def parent(*size: int) -> nn.Module:
-        return wgan_gp.Generator(ImageShape(*size), 4)
+    def parent(*size: int) -> mitlgan.Parent:
+        return mitlgan.Parent(wgan_gp.Generator(ImageShape(*size), 4), 4)
 
     for found, parents, on in (
-        ("1 parents", [parent(3, 16, 16)], shape),
+        ("1 parent for model mitlgan", [parent(3, 16, 16)], shape),
         ("parent 2 makes 32x32x3 images", [parent(3, 16, 16), parent(3, 32, 32)], shape),
         ("parent 1 makes 16x16x1 images", [parent(1, 16, 16), parent(3, 16, 16)], shape),
         ("multiples of 4 for model mitlgan", [parent(3, 18, 18), parent(3, 18, 18)], ImageShape(3, 18, 18)),
     ):
         with pytest.raises(RecipeError, match=found):
-            mitlgan.build(DEFAULTS, on, parents, [4] * len(parents))
+            mitlgan.build(DEFAULTS, on, parents)

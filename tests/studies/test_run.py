@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from imagemint.classifiers import train_classifier
 from imagemint.data.pack import Pack, open_pack
@@ -257,3 +259,20 @@ def test_report_of_an_unfinished_study_says_so(gan: FakeGan, packs: tuple[Pack, 
 def test_one_repeat_says_that_it_cannot_say(gan: FakeGan, packs: tuple[Pack, Pack], tmp_path: Path) -> None:
     found = quick(packs, tmp_path / "out", budgets=[5], repeats=1, arms=["classic", "mix+classic"])
     assert "cannot say yet" in found.report.read_text() and "run 5 repeats" in found.summary()
+
+
+@given(real=st.integers(1, 500), minted=st.integers(1, 5000), share=st.floats(0.1, 0.9))
+def test_what_an_arm_of_both_kinds_sees_is_real_in_about_the_share_asked_for(
+    real: int, minted: int, share: float
+) -> None:
+    times = module._times(real, minted, share)
+    assert len(times) == real + minted
+    assert times.min() == 1
+    assert len(set(times[:real])) == len(set(times[real:])) == 1
+    odds, asked = times[:real].sum() / times[real:].sum(), share / (1 - share)
+    assert odds / asked * (1 + 1e-9) >= 1 / 1.5 and odds / asked <= 1.5 * (1 + 1e-9)  # copies are whole
+
+
+def test_as_many_minted_as_real_are_mixed_as_they_are() -> None:
+    assert module._times(200, 200, 0.5).tolist() == [1] * 400
+    assert module._times(200, 5000, 0.5)[:200].tolist() == [25] * 200

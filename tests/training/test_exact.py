@@ -19,6 +19,11 @@ from imagemint.training.loop import train
 from imagemint.training.step import generator_step
 
 
+def quick_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The judge of `weights: best` learns from a few images only, here and in a child process."""
+    monkeypatch.setattr("imagemint.metrics.features.AT_LEAST", 640)
+
+
 def contents(run: Path) -> dict[str, bytes]:
     """Everything that a run computed; run.json tells the same settings, the lock and the clock are no results."""
     skipped = {"clock.jsonl", "lock"}
@@ -31,14 +36,19 @@ def child(pack: Path, recipe: Recipe, run: Path) -> None:
     import torch
 
     torch.set_num_threads(1)
+    quick_judge(pytest.MonkeyPatch())
     train(pack, recipe, run, seed=7, resume=True, device="cpu")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is a POSIX signal")
-@pytest.mark.parametrize("name", ["demo", "cdcgan"])
-def test_killed_and_resumed_is_never_stopped(name: str, digits: Pack, tiny: Recipe, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["demo", "cdcgan", "per-class"])
+def test_killed_and_resumed_is_never_stopped(
+    name: str, digits: Pack, tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick_judge(monkeypatch)
     small = {"batch_size": 16, "images": 640, "log_every": 64, "picture_every": 128, "checkpoint_every": 96}
-    recipe = tiny if name == "demo" else load_recipe(name, {**small, "precision": "fp32"})
+    more = {"batch_size": 2, "options": {"width": 4}, "choose_every": 320} if name == "per-class" else {}
+    recipe = tiny if name == "demo" else load_recipe(name, {**small, "precision": "fp32", **more})
     straight = train(digits, recipe, tmp_path / "straight", seed=7, device="cpu")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["imagemint.training.loop"])

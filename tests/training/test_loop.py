@@ -24,7 +24,9 @@ from imagemint.training.step import discriminator_step, fakes, generator_step
 def dense(settings: dict[str, Any]) -> Recipe:
     """An unconditional recipe, from a choice that no shipped recipe makes twice."""
     base = load_recipe("sgan-mnist").model_dump() | {"model": "dense", "loss": "non-saturating", "options": {}}
-    return load_recipe(Recipe.model_validate(base), settings)
+    recipe = load_recipe(Recipe.model_validate(base), settings)
+    assert isinstance(recipe, Recipe)
+    return recipe
 
 
 def test_a_run_holds_what_it_promises(digits: Pack, tiny: Recipe, tmp_path: Path) -> None:
@@ -57,6 +59,40 @@ def test_training_changes_both_networks_and_only_the_one_whose_turn_it_is(
     generator_step(gan, real, fake, labels, 0)
     assert all(torch.equal(a, b) for a, b in zip(d, gan.discriminator.parameters(), strict=True))
     assert any(not torch.equal(a, b) for a, b in zip(g, gan.generator.parameters(), strict=True))
+
+
+def test_real_and_fake_images_are_moved_by_the_same_maps_and_by_new_ones_every_time(
+    digits: Pack, tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Different maps would tell D which images are real; what D is shown is what this looks at."""
+    recipe = tiny.model_copy(update={"augment": "affine", "penalty": None})
+    gan = new_gan(loop.run_facts(digits, recipe))
+    shown: list[torch.Tensor] = []
+    gan.discriminator.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0].detach()))
+    images, labels = torch.rand(16, 1, 8, 8) * 2 - 1, torch.arange(16) % 10
+    discriminator_step(gan, images, images, labels)
+    wanting = images.clone().requires_grad_()
+    generator_step(gan, images, wanting, labels, 0)
+    for a, b in (shown[:2], shown[2:]):
+        assert torch.equal(a, b)
+        assert not torch.allclose(a, images, atol=1e-2)
+    assert not torch.allclose(shown[0], shown[2], atol=1e-2)  # the two steps do not share their maps
+    assert wanting.grad is not None
+    assert all(float(each.abs().sum()) > 0 for each in wanting.grad)
+
+
+def test_after_one_half_life_the_average_is_half_way_weights_and_batch_statistics_alike(
+    digits: Pack, tiny: Recipe
+) -> None:
+    gan = new_gan(loop.run_facts(digits, tiny.model_copy(update={"ema_images": 16})))
+    gan.images_seen = 10_000
+    assert gan.ema is not None
+    before = [value.clone() for value in gan.ema.state_dict().values()]
+    for value in gan.generator.state_dict().values():
+        value.add_(2)
+    step.average_step(gan)
+    for old, new in zip(before, gan.ema.state_dict().values(), strict=True):
+        torch.testing.assert_close(new, old + (1 if old.is_floating_point() else 2))  # a count has no half
 
 
 def test_two_generator_steps_for_each_discriminator_step(
@@ -218,7 +254,7 @@ def test_pretraining_moves_the_discriminator_alone(digits: Pack, tiny: Recipe) -
 
 
 def test_feature_matching_lowers_the_distance_of_the_features(digits: Pack, tiny: Recipe) -> None:
-    recipe = load_recipe(tiny, {"loss_g": "feature-matching", "augment": "none"})
+    recipe = load_recipe(tiny, {"loss_g": "feature-matching", "augment": "none", "options.width": 64})
     gan = new_gan(loop.run_facts(digits, recipe))
     labels = torch.arange(16) % 10
     real, _ = loop.Feed(digits, gan).batch(0)

@@ -64,6 +64,7 @@ class Minting(_Strict):
     seed: int
     image_seeds: str = "seed.npy"
     trained_on: str  # fingerprint of the training pack
+    chosen: dict[str, int] | None = None  # images seen when the best weights were taken, by class or of "all"
 
 
 class Manifest(_Strict):

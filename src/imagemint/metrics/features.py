@@ -22,10 +22,14 @@ JUDGE_EPOCHS = 5
 
 @dataclass(frozen=True, eq=False)
 class Halves:
-    """Indices into a real pack, int64 each: what the judge learns from, and what it never sees."""
+    """Indices into a real pack, int64 each: what the judge learns from, and what it never sees.
+
+    `twins` are in neither: exact duplicates of held-out images under another label or none.
+    """
 
     reference: np.ndarray
     held_out: np.ndarray
+    twins: np.ndarray
 
 
 def halves(pack: Pack, wanted: np.ndarray, seed: int) -> Halves:
@@ -42,8 +46,9 @@ def halves(pack: Pack, wanted: np.ndarray, seed: int) -> Halves:
             if len(group) <= count:
                 held_out[group] = True
                 count -= len(group)
-    twins = np.isin(codes, codes[held_out]) & ~held_out  # the same pixels under another label
-    return Halves(np.flatnonzero(~held_out & ~twins & (labels >= 0)), np.flatnonzero(held_out))
+    twins = np.isin(codes, codes[held_out]) & ~held_out
+    learned = ~held_out & ~twins & (labels >= 0)
+    return Halves(np.flatnonzero(learned), np.flatnonzero(held_out), np.flatnonzero(twins))
 
 
 def train_judge(pack: Pack, reference: np.ndarray, seed: int) -> LeNet:

@@ -5,6 +5,9 @@
       judge       a LeNet that learns the other real images
       compare     minted images, and held-out real ones in the same numbers, with what the judge has learned from
 
+A minted pack without any label (its networks do not see labels) is compared as a whole with real images in their own
+proportions; what asks for labels is left out then.
+
 A new measure is one function from Evidence to Measure and one row of METRICS.
 """
 
@@ -49,7 +52,7 @@ class Evidence:
     held_out: np.ndarray  # real images that it has not: k of them
     minted: np.ndarray  # k minted images, the same number of each class as `held_out`
     judged_real: Evaluation  # all held-out images
-    judged_minted: Evaluation  # all minted images
+    judged_minted: Evaluation | None  # all minted images that have a label; None where none has
 
 
 def _fd_lenet(evidence: Evidence) -> Measure:
@@ -59,14 +62,16 @@ def _fd_lenet(evidence: Evidence) -> Measure:
     return Measure(value, floor, len(evidence.held_out), len(evidence.minted))
 
 
-def _classifier_score(evidence: Evidence) -> Measure:
+def _classifier_score(evidence: Evidence) -> Measure | None:
     """Share of images that the judge assigns to the class asked for (real: to their label); larger is better."""
     minted, real = evidence.judged_minted, evidence.judged_real
+    if minted is None:
+        return None
     n_real, n_minted = len(real.predictions), len(minted.predictions)
     return Measure(classifier_score(minted), classifier_score(real), n_real, n_minted)
 
 
-METRICS: dict[str, Callable[[Evidence], Measure]] = {
+METRICS: dict[str, Callable[[Evidence], Measure | None]] = {  # None: not to be had from this evidence
     "fd_lenet": _fd_lenet,
     "classifier_score": _classifier_score,
 }
@@ -79,7 +84,8 @@ class Measures(BaseModel):
 
     values: dict[str, Measure]
     classes: list[str]
-    confusion: list[list[int]]  # row: class asked for, column: class that the judge sees
+    confusion: list[list[int]]  # row: class asked for, column: class that the judge sees; no rows without labels
+    seen_as: list[int]  # minted images by the class that the judge sees
     minted: str  # fingerprint
     against: str  # fingerprint
     judge: str  # sha256 of the judge's weights
@@ -93,6 +99,7 @@ class Measures(BaseModel):
         return {
             **{name: asdict(value) for name, value in self.values.items()},
             "confusion": {"classes": self.classes, "rows": self.confusion},
+            "seen_as": self.seen_as,
             "minted": self.minted,
             "against": self.against,
             "judge": self.judge,
@@ -105,41 +112,56 @@ class Measures(BaseModel):
             f"{name:<18}{each.value:>10.4g}{each.floor:>12.4g}   {each.n_real}, {each.n_minted}"
             for name, each in self.values.items()
         ]
-        return "\n".join([head, *rows])
+        seen = ", ".join(f"{name} {n}" for name, n in zip(self.classes, self.seen_as, strict=True))
+        return "\n".join([head, *rows, f"the judge sees: {seen}"])
 
 
 def measure(minted: Pack | Path | str, against: Pack | Path | str, *, seed: int = 0) -> Measures:
     """Measure a minted pack against a real one: `METRICS`, and the judge's confusion matrix.
 
-    Needs at least 50 labelled images on either side in classes that both have; unlabelled images are left out. The
-    same packs and seed give the same numbers. Raises MeasureError where the packs do not fit or are too small.
+    Needs at least 50 images on either side in classes that both have. Unlabelled images are left out where others
+    have labels. The same packs and seed give the same numbers. Raises MeasureError where the packs do not fit or are
+    too small.
     """
     minted, against = open_pack(minted), open_pack(against)
     labels = _matching_labels(minted, against)
-    available = np.bincount(labels[labels >= 0], minlength=len(against.classes))
+    labelled = bool((labels >= 0).any())
+    asked = np.flatnonzero(labels >= 0) if labelled else np.arange(len(labels))
+    available = _available(labels[asked], against, labelled)
     split = halves(against, available, seed)
     held_out_labels = np.asarray(against.labels[split.held_out])
-    _check_enough(available, against)
+    _check_enough(available, len(asked), against)
     judge = train_judge(against, split.reference, seed)
 
-    asked = np.flatnonzero(labels >= 0)
     held_out_pixels = against.pixels[split.held_out]
-    sample = _sample(labels, np.bincount(held_out_labels, minlength=len(against.classes)), seed)
+    counts = np.bincount(held_out_labels, minlength=len(against.classes))
+    sample = _sample(labels, counts, seed) if labelled else _any(len(labels), len(held_out_labels), seed)
+    judged = evaluate(judge, minted.pixels[asked], labels[asked].clip(0))
     evidence = Evidence(
         reference=features(judge, against.pixels[split.reference]),
         held_out=features(judge, held_out_pixels),
         minted=features(judge, minted.pixels[sample]),
         judged_real=evaluate(judge, held_out_pixels, held_out_labels),
-        judged_minted=evaluate(judge, minted.pixels[asked], labels[asked]),
+        judged_minted=judged if labelled else None,
     )
+    found = {name: metric(evidence) for name, metric in METRICS.items()}
     return Measures(
-        values={name: metric(evidence) for name, metric in METRICS.items()},
+        values={name: value for name, value in found.items() if value is not None},
         classes=against.classes,
-        confusion=evidence.judged_minted.confusion.tolist(),
+        confusion=judged.confusion.tolist() if labelled else [],
+        seen_as=np.bincount(judged.predictions, minlength=len(against.classes)).tolist(),
         minted=minted.fingerprint,
         against=against.fingerprint,
         judge=judge.weights_hash(),
     )
+
+
+def _available(labels: np.ndarray, against: Pack, labelled: bool) -> np.ndarray:
+    """Minted images of each class, int64 `[k]`; without labels as many in all, in the real pack's proportions."""
+    if labelled:
+        return np.bincount(labels, minlength=len(against.classes))
+    real = np.array(list(against.counts().values()))
+    return (len(labels) * real) // max(real.sum(), 1)
 
 
 def _matching_labels(minted: Pack, against: Pack) -> np.ndarray:
@@ -161,11 +183,10 @@ def _matching_labels(minted: Pack, against: Pack) -> np.ndarray:
     return relabelled(np.asarray(minted.labels), [against.classes.index(name) for name in minted.classes])
 
 
-def _check_enough(available: np.ndarray, against: Pack) -> None:
+def _check_enough(available: np.ndarray, n_minted: int, against: Pack) -> None:
     """Raise MeasureError unless both sides can give FEWEST images of classes that both have."""
-    n_minted = int(available.sum())
     if n_minted < FEWEST:
-        found, remedy = f"{n_minted} labelled minted images", f"mint at least {FEWEST}"
+        found, remedy = f"{n_minted} minted images to measure", f"mint at least {FEWEST}"
         raise MeasureError(found, f"at least {FEWEST}", remedy)
     real = np.array(list(against.counts().values()))
     shared = int(np.minimum(available, real // 2).sum())
@@ -184,6 +205,11 @@ def _sample(labels: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
         for label, count in enumerate(counts)
     ]
     return np.sort(np.concatenate(picks))
+
+
+def _any(n: int, count: int, seed: int) -> np.ndarray:
+    """`count` of n indices, int64, in order."""
+    return np.sort(seeds.rng(seed, "minted sample").permutation(n)[:count])
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -1,19 +1,19 @@
 """Networks: one file a family, generator and discriminator side by side, the paper cited.
 
 To add a family: a file with `Options` and `build`, and one row in MODELS. `mitlgan` has no row: it is built from
-trained generators (see its file), not from options alone.
+trained generators (`join`), not from options alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from imagemint.errors import RecipeError
-from imagemint.models import cdcgan, conv, dcgan, dcgan_fd, dense, small, wgan_gp
+from imagemint.models import cdcgan, conv, dcgan, dcgan_fd, dense, mitlgan, per_class, small, wgan_gp
 from imagemint.models.shapes import ImageShape as ImageShape
 
 
@@ -23,6 +23,7 @@ class Family(NamedTuple):
     options: type[BaseModel]
     build: Callable[[Any, ImageShape, int, int], tuple[nn.Module, nn.Module]]
     conditional: bool  # the label reaches the networks; otherwise they take labels and ignore them
+    bank: bool = False  # a pair of networks for each class (per_class.Bank), which share nothing
 
 
 MODELS: dict[str, Family] = {
@@ -34,7 +35,11 @@ MODELS: dict[str, Family] = {
     "ccgan": Family(dcgan_fd.Options, dcgan_fd.build_ccgan, conditional=True),
     "wgan-gp": Family(wgan_gp.Options, wgan_gp.build, conditional=False),
     "small": Family(small.Options, small.build, conditional=True),
+    "per-class": Family(per_class.Options, per_class.build, conditional=True, bank=True),
 }
+
+JOINED = "mitlgan"  # the one model whose recipe names parents
+Chosen = TypeVar("Chosen", bound=BaseModel)
 
 
 def build(
@@ -46,17 +51,32 @@ def build(
     logits `[n]` (`[n, classes + 1]` where options.outputs of `conv` is k+1). Raises RecipeError for an unknown
     family, unknown options, or a size that does not fit.
     """
+    if model == JOINED:
+        mitlgan.check_enough(0)
     if model not in MODELS:
-        raise RecipeError(f"model {model!r}", f"one of {', '.join(MODELS)}", "change model in the recipe")
+        raise RecipeError(f"model {model!r}", f"one of {', '.join([*MODELS, JOINED])}", "change model in the recipe")
     family = MODELS[model]
+    return family.build(_chosen(model, family.options, options), shape, classes, z_size)
+
+
+def join(
+    options: dict[str, Any], shape: ImageShape, parents: list[mitlgan.Parent]
+) -> tuple[mitlgan.MitlganGenerator, wgan_gp.Discriminator]:
+    """Generator and discriminator of model mitlgan around trained generators, as `build` makes those of the others.
+
+    z is `[n, sum of the parents' z sizes]`. Raises RecipeError as `build` does, and where the parents do not fit.
+    """
+    return mitlgan.build(_chosen(JOINED, mitlgan.Options, options), shape, parents)
+
+
+def _chosen(model: str, known: type[Chosen], options: dict[str, Any]) -> Chosen:
     try:
-        chosen = family.options.model_validate(options)
+        return known.model_validate(options)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
-        known = ", ".join(family.options.model_fields) or "no options"
-        raise RecipeError(f"options.{key} of model {model}: {first['msg']}", known, "mend the recipe") from None
-    return family.build(chosen, shape, classes, z_size)
+        names = ", ".join(known.model_fields) or "no options"
+        raise RecipeError(f"options.{key} of model {model}: {first['msg']}", names, "mend the recipe") from None
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -8,7 +8,8 @@ relu, which cannot reach the dark half of [-1, 1] and may pass 1: `tanh` is our 
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,11 +17,11 @@ from torch import Tensor, nn
 
 from imagemint.errors import RecipeError
 from imagemint.models import wgan_gp
-from imagemint.models.layers import glorot
+from imagemint.models.layers import DoublingConv, glorot
 from imagemint.models.shapes import ImageShape
+from imagemint.seeds import Noise
 
 Output = Literal["tanh", "relu"]
-_BLOCKS, _WIDTH = 6, 256  # dense-residual blocks, and the channels that each adds
 
 
 class Options(BaseModel):
@@ -29,7 +30,17 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     output: Output = Field("tanh", description="relu is the document's; it cannot draw what is darker than mid-gray")
+    width: int = Field(256, ge=4, le=4096, multiple_of=4, description="channels that each dense-residual block adds")
+    blocks: int = Field(6, ge=1, le=64, description="dense-residual blocks")
     dropout: float = Field(0.3, ge=0, lt=1, description="in D, as in wgan-gp")
+
+
+class Parent(NamedTuple):
+    """A trained generator and the noise that it was trained with."""
+
+    generator: nn.Module
+    z_size: int
+    noise: Noise = "normal"
 
 
 class Joiner(nn.Module):
@@ -39,22 +50,19 @@ class Joiner(nn.Module):
     of 4 and at least 8.
     """
 
-    def __init__(self, parents: int, shape: ImageShape, output: Output) -> None:
+    def __init__(self, parents: int, shape: ImageShape, options: Options) -> None:
         super().__init__()
         shape.check_divisible(4 if min(shape.height, shape.width) > 4 else 8, "mitlgan")
-        self.output = output
+        self.output = options.output
+        width, half, quarter = options.width, options.width // 2, options.width // 4
         self.join = nn.Sequential(nn.Conv2d(parents * shape.channels, shape.channels, 1), nn.ReLU())
         self.down = nn.Sequential(
-            _layer(shape.channels, 64, 7), _layer(64, 128, 3, stride=2), _layer(128, _WIDTH, 3, stride=2)
+            _layer(shape.channels, quarter, 7), _layer(quarter, half, 3, stride=2), _layer(half, width, 3, stride=2)
         )
-        self.blocks = nn.Sequential(*(_Block((1 + k) * _WIDTH) for k in range(_BLOCKS)))
-        self.up = nn.Sequential(
-            nn.Upsample(scale_factor=2),
-            _layer((1 + _BLOCKS) * _WIDTH, 128, 3),
-            nn.Upsample(scale_factor=2),
-            _layer(128, 64, 3),
-        )
-        self.last = nn.Sequential(nn.Conv2d(64, shape.channels, 7, padding=3), _norm(shape.channels))
+        self.blocks = nn.Sequential(*(_Block((1 + k) * width, width) for k in range(options.blocks)))
+        wide = (1 + options.blocks) * width
+        self.up = nn.Sequential(*_layer_up(wide, half), *_layer_up(half, quarter))
+        self.last = nn.Sequential(nn.Conv2d(quarter, shape.channels, 7, padding=3), _norm(shape.channels))
         glorot(self)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -64,11 +72,11 @@ class Joiner(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions, whose output is joined to the input: `[n, in, h, w]` -> `[n, in + 256, h, w]`."""
+    """Two convolutions, whose output is joined to the input: `[n, in, h, w]` -> `[n, in + width, h, w]`."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.conv1, self.conv2 = _layer(channels, _WIDTH, 3), _layer(_WIDTH, _WIDTH, 3)
+        self.conv1, self.conv2 = _layer(channels, width, 3), _layer(width, width, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([x, self.conv2(self.conv1(x))], 1)
@@ -79,6 +87,11 @@ def _layer(before: int, after: int, kernel: int, stride: int = 1) -> nn.Sequenti
     return nn.Sequential(conv, _norm(after), nn.ReLU())
 
 
+def _layer_up(before: int, after: int) -> tuple[nn.Module, ...]:
+    """Sides doubled."""
+    return DoublingConv(before, after), _norm(after), nn.ReLU()
+
+
 def _norm(channels: int) -> nn.InstanceNorm2d:
     return nn.InstanceNorm2d(channels, affine=True)
 
@@ -86,29 +99,29 @@ def _norm(channels: int) -> nn.InstanceNorm2d:
 class MitlganGenerator(nn.Module):
     """z float `[n, sum of the parents' z sizes]`, labels int64 `[n]` -> images `[n, c, h, w]`, range as in Joiner.
 
-    Each parent gets its own part of z, in order, and the same labels. The parents stay as they are: without gradient
-    and in evaluation mode, whatever mode this network is in. They become this module's own and are saved with it.
+    Each parent gets its own part of z, in order, and the same labels. z is N(0, 1); for a parent that was trained
+    with uniform noise, its part goes through the distribution function of N(0, 1), which makes it exactly U(-1, 1).
+    The parents stay as they are: without gradient and in evaluation mode, whatever mode this network is in. They
+    become this module's own and are saved with it.
 
     Raises RecipeError for fewer than two parents and for one whose images have another shape.
     """
 
-    def __init__(self, parents: list[nn.Module], parent_z: list[int], shape: ImageShape, output: Output) -> None:
+    def __init__(self, parents: list[Parent], shape: ImageShape, options: Options) -> None:
         super().__init__()
-        assert len(parents) == len(parent_z)
-        if len(parents) < 2:
-            raise RecipeError(
-                f"{len(parents)} parents", "two trained runs or more", "name the runs in parents: [RUN, RUN, ...]"
-            )
-        self.parents = nn.ModuleList(parents).requires_grad_(False).eval()
-        self.parent_z = parent_z
+        check_enough(len(parents))
+        self.parents = nn.ModuleList(parent.generator for parent in parents).requires_grad_(False).eval()
+        self.parent_z = [parent.z_size for parent in parents]
+        self.parent_noise = [parent.noise for parent in parents]
         self._check_shapes(shape)
-        self.joiner = Joiner(len(parents), shape, output)
+        self.joiner = Joiner(len(parents), shape, options)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """Shapes and ranges as above."""
-        parts = torch.split(z, self.parent_z, 1)
+        parts = zip(torch.split(z, self.parent_z, 1), self.parent_noise, strict=True)
         with torch.no_grad():
-            made = [parent(part, labels) for parent, part in zip(self.parents, parts, strict=True)]
+            noise = [torch.erf(part / math.sqrt(2)) if kind == "uniform" else part for part, kind in parts]
+            made = [parent(part, labels) for parent, part in zip(self.parents, noise, strict=True)]
         return self.joiner(torch.cat(made, 1))
 
     def train(self, mode: bool = True) -> MitlganGenerator:
@@ -131,13 +144,23 @@ class MitlganGenerator(nn.Module):
                 )
 
 
+def check_enough(parents: int) -> None:
+    """Raise RecipeError for fewer than two parents."""
+    if parents < 2:
+        raise RecipeError(
+            f"{parents} parent{'' if parents == 1 else 's'} for model mitlgan",
+            "two trained runs or more",
+            "name them: --set 'parents=[RUN, RUN]'",
+        )
+
+
 def _words(shape: ImageShape) -> str:
     return f"{shape.height}x{shape.width}x{shape.channels}"
 
 
 def build(
-    options: Options, shape: ImageShape, parents: list[nn.Module], parent_z: list[int]
+    options: Options, shape: ImageShape, parents: list[Parent]
 ) -> tuple[MitlganGenerator, wgan_gp.Discriminator]:
-    """The pair of networks for one pack from its trained parents; the recipe's z_size is the sum of `parent_z`."""
-    generator = MitlganGenerator(parents, parent_z, shape, options.output)
+    """The pair of networks for one pack from its trained parents; the recipe's z_size is the sum of theirs."""
+    generator = MitlganGenerator(parents, shape, options)
     return generator, wgan_gp.Discriminator(wgan_gp.Options(dropout=options.dropout), shape)

@@ -401,15 +401,16 @@ def _confusion(study: Study, budget: str, arm: str) -> np.ndarray:
 
 
 def _losses(study: Study) -> str:
+    parts = {"loss_d": ("#0072b2", "discriminator"), "loss_g": ("#d55e00", "generator")}
     logs: dict[str, list[list[dict[str, Any]]]] = {}
     for budget in study.budgets:
         for repeat in range(study.facts["extent"]["repeats"]):
             folder = study.path / "runs" / cell(budget, repeat)
-            if (folder / "run.json").is_file() and (log := open_run(folder).log()):
+            log = open_run(folder).log() if (folder / "run.json").is_file() else []
+            if any(name in line for line in log for name in parts):  # a baseline has none
                 logs.setdefault(budget, []).append(log)
     if not logs:
         return ""
-    parts = {"loss_d": ("#0072b2", "discriminator"), "loss_g": ("#d55e00", "generator")}
     values = [
         line[name] for found in logs.values() for log in found for line in log for name in parts if name in line
     ]
@@ -525,6 +526,7 @@ def _method(study: Study) -> str:
         f"{minted}.",
         "Classifier": "LeNet. All arms of a subset start from the same weights and see the same number of images: "
         f"{settings['classifier_epochs']} times the real ones, at least {settings['classifier_images']:,}. "
+        f"With both kinds of images, about {settings['real_share']:.0%} of what it sees is real. "
         f"Augmentation: shift, rotation, shear, zoom, brightness{flips}.",
         "Intervals": f"{_count(extent['repeats'], 'repeat')} crossed with the test images: two-way random effects, t "
         "quantiles. “Could have seen” means: in four of five such studies.",
@@ -548,6 +550,7 @@ def _again(study: Study) -> str:
         "classifier-epochs": settings["classifier_epochs"],
         "classifier-images": None if settings["classifier_images"] == AT_LEAST else settings["classifier_images"],
         "minted-per-class": settings["minted_per_class"],
+        "real-share": None if settings["real_share"] == 0.5 else settings["real_share"],
         "seed": settings["seed"],
     }
     given = [part for name, value in options.items() if value is not None for part in (f"--{name}", str(value))]

@@ -31,7 +31,7 @@ import numpy as np
 from imagemint import __version__, files, seeds
 from imagemint.augment import classic
 from imagemint.classifiers import AT_LEAST, Evaluation, evaluate, judged, train_classifier
-from imagemint.config import Recipe, flat, load_recipe
+from imagemint.config import Baseline, Recipe, flat, load_recipe
 from imagemint.data.duplicates import digests
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.rewriting import rewrite
@@ -53,12 +53,13 @@ MOST_LEAKED = 0.01  # share of the training pack that may be copies of test imag
 class _Plan:
     """What decides the rows of a study, beside the packs."""
 
-    recipe: Recipe
+    recipe: Recipe | Baseline
     epochs: float | None
     images: int | None
     classifier_epochs: int
     classifier_images: int
     minted_per_class: int | None
+    real_share: float
     seed: int
 
     def seed_for(self, purpose: str, budget: str, repeat: int) -> int:
@@ -69,7 +70,7 @@ class _Plan:
 def study(
     pack: Pack | Path | str,
     test: Pack | Path | str,
-    recipe: str | Path | Recipe,
+    recipe: str | Path | Recipe | Baseline,
     out: Path | str,
     *,
     budgets: Sequence[int | str] = (10, 50, ALL),
@@ -80,6 +81,7 @@ def study(
     classifier_epochs: int = 20,
     classifier_images: int = AT_LEAST,
     minted_per_class: int | None = None,
+    real_share: float = 0.5,
     seed: int = 0,
 ) -> Study:
     """Find out whether minted images help a classifier that has few real ones.
@@ -88,13 +90,19 @@ def study(
     for `epochs` or `images`, mint as many images as the subset has (or `minted_per_class`), train a LeNet for every
     arm and test it on `test`. Within a repeat the subsets are nested (the 50 of a class contain the 10), so that
     budgets differ by what was added. All arms of a subset start from the same weights and see the same number of
-    images: `classifier_epochs` times the real ones, at least `classifier_images`.
+    images: `classifier_epochs` times the real ones, at least `classifier_images`. Where an arm has both kinds, about
+    `real_share` of what it sees is real, however many were minted: the rarer kind is seen more often.
 
     `out` may hold the same study: what is there is not computed again, and budgets, repeats and arms may be added.
     Raises StudyError where the packs do not fit each other or the study that the folder holds.
     """
     pack, test, out = open_pack(pack), open_pack(test), Path(out)
-    plan = _Plan(load_recipe(recipe), epochs, images, classifier_epochs, classifier_images, minted_per_class, seed)
+    if not 0 < real_share < 1:
+        raise StudyError(f"a real share of {real_share}", "a share between 0 and 1", "write for example 0.5")
+    classifier = (classifier_epochs, classifier_images)
+    plan = _Plan(load_recipe(recipe), epochs, images, *classifier, minted_per_class, real_share, seed)
+    duration = {key: value for key, value in {"epochs": epochs, "images": images}.items() if value is not None}
+    load_recipe(plan.recipe, duration)  # refused now, not when the first GAN is trained
     names, chosen = _budgets(budgets), _arms(arms)
     for what, count in {
         "repeats": repeats,
@@ -355,6 +363,10 @@ def _evaluate_arm(
         return _majority(subset, exam)
     pixels = np.concatenate([source.pixels for source in sources])
     labels = np.concatenate([source.labels for source in sources])
+    if len(sources) == 2:
+        pixels, labels = (
+            np.repeat(each, _times(len(subset), len(sources[1]), plan.real_share), 0) for each in (pixels, labels)
+        )
     augment = partial(classic, flips=plan.recipe.flips) if arm.classic else None
     net = train_classifier(
         pixels,
@@ -366,6 +378,12 @@ def _evaluate_arm(
         advance=partial(advance, note=name),
     )
     return evaluate(net, exam.pixels, exam.labels)
+
+
+def _times(real: int, minted: int, share: float) -> np.ndarray:
+    """How often each image counts, int64 `[real + minted]`, so that about `share` of all is real; one kind once."""
+    wanted = share / (1 - share) * minted / real  # copies of a real image for each minted one
+    return np.repeat([max(round(wanted), 1), max(round(1 / wanted), 1)], [real, minted])
 
 
 def _majority(subset: Pack, exam: _Exam) -> Evaluation:

@@ -8,27 +8,38 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import imagemint
 from imagemint import files, images, seeds
-from imagemint.config import Recipe, flat, load_recipe
+from imagemint.baselines import fit, members
+from imagemint.config import Baseline, Recipe, Shown, flat, load_recipe
 from imagemint.data.batches import Batches
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import PackError, RunError, TrainingError
 from imagemint.losses import LOSSES
-from imagemint.models import MODELS
+from imagemint.metrics.features import Halves
 from imagemint.progress import progress, say
-from imagemint.runs import PackFacts, Run, RunFacts, append_line, keep_lines, open_run, read_lines
+from imagemint.runs import PackFacts, ParentFacts, Run, RunFacts, append_line, keep_lines, open_run, read_lines
+from imagemint.training.choice import Chooser, hold_out
+from imagemint.training.parents import load_parents, with_parents
 from imagemint.training.ranks import joined
-from imagemint.training.state import Gan, check_parts, load_checkpoint, new_gan, save_checkpoint
+from imagemint.training.state import (
+    Gan,
+    check_parts,
+    load_checkpoint,
+    new_gan,
+    save_checkpoint,
+    save_fitted,
+    sees_labels,
+)
 from imagemint.training.step import Values, average_step, discriminator_step, fakes, generator_step
 
 PICTURE_COLUMNS = 10  # samples of each class in a picture
@@ -37,7 +48,7 @@ PICTURE_ROWS = 20  # classes in a picture
 
 def train(
     pack: Pack | Path | str,
-    recipe: Recipe | Path | str,
+    recipe: Recipe | Baseline | Path | str,
     run: Path | str,
     *,
     seed: int = 0,
@@ -47,8 +58,9 @@ def train(
     device: str | None = None,
     **overrides: Any,
 ) -> Run:
-    """Train a GAN on a pack and write the run folder; the newest checkpoint is what `mint` uses.
+    """Train a GAN, or fit a baseline, on a pack and write the run folder; the newest checkpoint is what `mint` uses.
 
+    Where the recipe names parents (mitlgan), their folders are needed until the first checkpoint is written.
     `epochs` or `images` replaces the recipe's duration; `overrides` replaces other fields, dotted keys as
     `**{"optimizer_g.lr": 1e-4}`. With `resume`, a run that is there is continued, bit for bit as if it had never
     stopped (on the CPU), or returned at once when it is finished; another recipe, seed or pack is refused.
@@ -60,14 +72,21 @@ def train(
     with joined(device) as ranks:
         with ranks.together():
             pack = open_pack(pack)
-            facts = run_facts(pack, load_recipe(recipe, overrides), seed, device)
+            continued = open_run(run) if resume and (Path(run) / "run.json").is_file() else None
+            known = continued.facts.parents if continued else []
+            facts = run_facts(pack, load_recipe(recipe, overrides), seed, device, known)
+            if isinstance(facts.recipe, Baseline):
+                ranks.check_alone(f"recipe {facts.recipe.name}")
+                return _fit(pack, facts, facts.recipe, Path(run), resume)
             facts = facts.model_copy(update={"processes": ranks.world})
             ranks.take_device(facts.device)
-            set_tf32(facts.recipe.tf32)
             gan = new_gan(facts, ranks)  # before the folder: a recipe that does not fit leaves nothing behind
+            set_tf32(gan.recipe.tf32)
+            if continued is None or not continued.checkpoints():
+                load_parents(gan, facts)
             feed = Feed(pack, gan)
-        if len(pack.classes) > 1 and not MODELS[facts.recipe.model].conditional:
-            say(f"model {facts.recipe.model} does not look at labels: what it mints will have none")
+        if len(pack.classes) > 1 and not gan.sees_labels:
+            say(f"model {gan.recipe.model} does not look at labels: what it mints will have none")
         with _opened(gan, Path(run), facts, resume) as opened:
             _train(gan, feed, opened)
     return opened
@@ -90,27 +109,46 @@ def _opened(gan: Gan, path: Path, facts: RunFacts, resume: bool) -> Iterator[Run
         yield run
 
 
+def _fit(pack: Pack, facts: RunFacts, recipe: Baseline, path: Path, resume: bool) -> Run:
+    """The short way of a baseline. Its checkpoint comes last: a run that has none starts over, with equal result."""
+    by_class = members(pack)  # before the folder, as above
+    run = _open_or_create(path, facts, resume)
+    with _only_one(run.path):
+        if not run.checkpoints():
+            _drop_half_written(run)
+            generator, found = fit(pack, by_class, recipe)
+            keep_lines(run.path / "log.jsonl", [{"images_seen": run.target, **found}])
+            _picture(generator, run, run.target)
+            save_fitted(generator, run)
+    return run
+
+
 def _train(gan: Gan, feed: Feed, run: Run) -> None:
     recipe, target, ranks = gan.recipe, run.target, gan.ranks
-    started, started_at = time.monotonic(), gan.images_seen
+    started, started_at, chooser = time.monotonic(), gan.images_seen, None
 
     with ranks.writing() as first:
+        if first and feed.held_out is not None:
+            chooser = Chooser(feed.pack, feed.held_out, gan, run)
         if first and gan.images_seen == 0:
-            _picture(gan, run)
+            _picture(gan.minting_generator, run, 0)
     with progress(target, "train", done=gan.images_seen) as advance, _stop_softly() as stopping:
         while gan.images_seen < target:
             before = gan.images_seen
             iterate(gan, feed)
             last, stop = gan.images_seen >= target, ranks.any(bool(stopping))
             line = _means(gan) if last or _passed(before, gan, recipe.log_every) else {}
+            choice = feed.held_out is not None and (last or _passed(before, gan, recipe.choose_every))
             picture = last or _passed(before, gan, recipe.picture_every)
             checkpoint = last or stop or _passed(before, gan, recipe.checkpoint_every)
-            if line or picture or checkpoint:
+            if line or choice or picture or checkpoint:
                 with ranks.writing() as first:
                     if first and line:
                         append_line(run.path / "log.jsonl", {"images_seen": gan.images_seen, **line})
+                    if first and choice and chooser:
+                        chooser.look(gan)
                     if first and picture:
-                        _picture(gan, run)
+                        _picture(gan.minting_generator, run, gan.images_seen)
                     if first and checkpoint:
                         save_checkpoint(gan, run)
                         seconds = round(time.monotonic() - started, 3)
@@ -152,12 +190,14 @@ class Feed:
 
     They stay uint8 on the disk till then. A batch is drawn from the whole pack; or, where the recipe is `balanced`,
     as much from every class, class by class; or, where it is semi-supervised and some images have no label, from both
-    kinds in `labelled_share`.
+    kinds in `labelled_share`. Where the best weights are wanted, images are held out to choose them by, and neither
+    they nor exact copies of them are ever fed.
     """
 
     def __init__(self, pack: Pack, gan: Gan) -> None:
         self.pack, self.device, self.batch_size, self.ranks = pack, gan.device, gan.batch, gan.ranks
-        parts = _parts(pack, gan.recipe, gan.batch)
+        self.held_out = hold_out(pack, gan.recipe, gan.seed)
+        parts = _parts(pack, gan, self.held_out)
         gan.ranks.check_shares([count for _, count in parts])
         seeds_of = [gan.seed] if len(parts) == 1 else [seeds.derive(gan.seed, "part", k) for k in range(len(parts))]
         self.parts = [
@@ -174,11 +214,14 @@ class Feed:
         return images.to_images(pixels.to(self.device)), labels.to(self.device)
 
 
-def _parts(pack: Pack, recipe: Recipe, batch: int) -> list[tuple[np.ndarray, int]]:
+def _parts(pack: Pack, gan: Gan, held_out: Halves | None) -> list[tuple[np.ndarray, int]]:
     """Which images make up a batch, and how many of each kind."""
-    labels, usable = np.asarray(pack.labels), _usable(pack, recipe)
+    recipe, batch = gan.recipe, gan.batch
+    labels, usable = np.asarray(pack.labels), _usable(pack, recipe, gan.sees_labels)
+    if held_out is not None:
+        usable = np.setdiff1d(usable, np.union1d(held_out.held_out, held_out.twins))
     if recipe.balanced:
-        return [(np.flatnonzero(labels == k), recipe.batch_size) for k in range(len(pack.classes))]
+        return [(usable[labels[usable] == k], recipe.batch_size) for k in range(len(pack.classes))]
     without = usable[labels[usable] < 0]
     if LOSSES[recipe.loss].outputs == "k+1" and len(without):
         count = min(max(round(batch * recipe.labelled_share), 1), batch - 1)
@@ -186,9 +229,9 @@ def _parts(pack: Pack, recipe: Recipe, batch: int) -> list[tuple[np.ndarray, int
     return [(usable, batch)]
 
 
-def _usable(pack: Pack, recipe: Recipe) -> np.ndarray:
+def _usable(pack: Pack, recipe: Recipe | Baseline, labels_matter: bool) -> np.ndarray:
     """The images that a recipe can learn from: all of them where its networks do not look at labels."""
-    needs_labels = MODELS[recipe.model].conditional or recipe.balanced
+    needs_labels = labels_matter or (isinstance(recipe, Recipe) and recipe.balanced)
     return np.flatnonzero(np.asarray(pack.labels) >= 0) if needs_labels else np.arange(len(pack))
 
 
@@ -218,28 +261,45 @@ def _means(gan: Gan) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def _picture(gan: Gan, run: Run) -> None:
+def _picture(generator: nn.Module, run: Run, images_seen: int) -> None:
     """Samples with the same noise every time, one class a row, as G looks now."""
-    rows = min(max(len(run.facts.pack.classes), 1), PICTURE_ROWS)
+    facts = run.facts
+    rows = min(max(len(facts.pack.classes), 1), PICTURE_ROWS)
     count = rows * PICTURE_COLUMNS
-    z = seeds.noise([seeds.derive(gan.seed, "picture", k) for k in range(count)], gan.recipe.z_size, gan.recipe.noise)
-    labels = torch.arange(rows, device=gan.device).repeat_interleave(PICTURE_COLUMNS)
-    generator = gan.minting_generator
+    z = seeds.noise([seeds.derive(facts.seed, "picture", k) for k in range(count)], facts.z_size, facts.recipe.noise)
+    labels = torch.arange(rows, device=facts.device).repeat_interleave(PICTURE_COLUMNS)
     training = generator.training
-    made = images.to_pixels(generator.eval()(z.to(gan.device), labels)).cpu().numpy()
+    made = images.to_pixels(generator.eval()(z.to(facts.device), labels)).cpu().numpy()
     generator.train(training)
     (run.path / "samples").mkdir(exist_ok=True)
-    scale = max(1, 32 // max(run.facts.pack.size))
+    scale = max(1, 32 // max(facts.pack.size))
     made = made.repeat(scale, axis=2).repeat(scale, axis=3)
-    images.save_png(images.grid(made, PICTURE_COLUMNS), run.path / "samples" / f"{gan.images_seen:012d}.png")
+    images.save_png(images.grid(made, PICTURE_COLUMNS), run.path / "samples" / f"{images_seen:012d}.png")
 
 
-def run_facts(pack: Pack, recipe: Recipe, seed: int = 0, device: str | None = None) -> RunFacts:
-    """Everything that decides what a training computes. Raises where recipe and pack do not fit."""
-    check_parts(recipe)
+def run_facts(
+    pack: Pack,
+    recipe: Recipe | Baseline,
+    seed: int = 0,
+    device: str | None = None,
+    known: Sequence[ParentFacts] = (),
+) -> RunFacts:
+    """Everything that decides what a training computes. Raises where recipe, parents and pack do not fit.
+
+    `known`: the parents of a run that is continued, in case their folders are gone.
+    """
+    parents: list[ParentFacts] = []
     recipe.check_fits(pack.channels, pack.size)
-    _check_labels(pack, recipe)
+    if isinstance(recipe, Recipe):
+        check_parts(recipe)
+        recipe, parents = with_parents(recipe, pack, known)
+    usable = _usable(pack, recipe, sees_labels(recipe, parents))
+    _check_labels(pack, recipe, usable)
     chosen = usable_device(device)
+    if isinstance(recipe, Baseline):
+        if chosen != "cpu" and device:
+            say(f"recipe {recipe.name} is fitted on the CPU, not on {device}")
+        chosen = "cpu"
     return RunFacts(
         imagemint=imagemint.__version__,
         recipe=recipe,
@@ -248,20 +308,21 @@ def run_facts(pack: Pack, recipe: Recipe, seed: int = 0, device: str | None = No
         device=chosen,
         pack=PackFacts(
             fingerprint=pack.fingerprint,
-            images=len(_usable(pack, recipe)),
+            images=len(usable),
             classes=pack.classes,
             channels=pack.channels,
             size=pack.size,
         ),
+        parents=parents,
     )
 
 
-def _check_labels(pack: Pack, recipe: Recipe) -> None:
+def _check_labels(pack: Pack, recipe: Recipe | Baseline, usable: np.ndarray) -> None:
     counts = np.bincount(np.asarray(pack.labels) + 1, minlength=len(pack.classes) + 1)[1:]
-    semi = LOSSES[recipe.loss].outputs == "k+1"
-    if not len(_usable(pack, recipe)) or (semi and not counts.any()):
+    semi = isinstance(recipe, Recipe) and LOSSES[recipe.loss].outputs == "k+1"
+    if not len(usable) or (semi and not counts.any()):
         raise PackError(f"no image of {pack.path} has a label", "labelled images", "pack a folder with classes")
-    if recipe.balanced and not counts.all():
+    if isinstance(recipe, Recipe) and recipe.balanced and not counts.all():
         name = pack.classes[int(np.flatnonzero(counts == 0)[0])]
         raise PackError(
             f"class {name!r} of {pack.path} has no image and recipe {recipe.name} takes as many of every class",
@@ -289,8 +350,10 @@ def set_tf32(on: bool) -> None:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = on
 
 
-def _precision(recipe: Recipe, device: str) -> str:
+def _precision(recipe: Recipe | Baseline, device: str) -> str:
     """bf16 where the hardware multiplies it natively; elsewhere it is emulated and slower than fp32."""
+    if isinstance(recipe, Baseline):
+        return "fp64"
     if recipe.precision != "auto":
         return recipe.precision
     if device == "cuda":
@@ -315,11 +378,12 @@ def _open_or_create(path: Path, facts: RunFacts, resume: bool) -> Run:
     return open_run(path)
 
 
-_MAY_CHANGE = {"recipe.epochs", "recipe.images", "recipe.keep", "imagemint", "processes"}
+_DESCRIBES = {"recipe.about", "recipe.source", *(f"recipe.shown_at.{key}" for key in Shown.model_fields)}
+_MAY_CHANGE = {"recipe.epochs", "recipe.images", "recipe.keep", "imagemint", "processes", *_DESCRIBES}
 
 
 def _refuse_changes(run: Run, facts: RunFacts) -> None:
-    old, new = flat(run.facts.model_dump(mode="json")), flat(facts.model_dump(mode="json"))
+    old, new = _settings(run.facts), _settings(facts)
     changed = [key for key in sorted(old | new) if old.get(key) != new.get(key) and key not in _MAY_CHANGE]
     if changed:
         differences = ", ".join(f"{key} was {old.get(key)} and is {new.get(key)}" for key in changed)
@@ -327,10 +391,16 @@ def _refuse_changes(run: Run, facts: RunFacts) -> None:
         raise RunError(f"run {run.path} was trained differently: {differences}", "the same recipe and pack", remedy)
 
 
+def _settings(facts: RunFacts) -> dict[str, Any]:
+    """What must not change, by dotted keys; parents are what their weights are, wherever they lie."""
+    tree = facts.model_dump(mode="json")
+    tree["recipe"]["parents"] = {str(k): parent.weights for k, parent in enumerate(facts.parents, 1)}
+    return flat({key: value for key, value in tree.items() if key != "parents"})
+
+
 def _go_back_to_checkpoint(gan: Gan, run: Run) -> None:
     """Load the newest whole checkpoint and forget what was logged, drawn or half-written after it."""
-    for aside in sorted(run.path.rglob(".*.partial"), reverse=True):  # left by a kill; the folder is locked
-        shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
+    _drop_half_written(run)
     checkpoints = run.checkpoints()
     while checkpoints:
         try:
@@ -341,12 +411,17 @@ def _go_back_to_checkpoint(gan: Gan, run: Run) -> None:
                 raise
             say(f"{error.found}: going back to the checkpoint before it")
             shutil.rmtree(checkpoints.pop())
-    log = run.path / "log.jsonl"
-    if log.is_file():
-        keep_lines(log, [line for line in read_lines(log) if line["images_seen"] <= gan.images_seen])
+    for log in (run.path / "log.jsonl", run.path / "choice.jsonl"):
+        if log.is_file():
+            keep_lines(log, [line for line in read_lines(log) if line["images_seen"] <= gan.images_seen])
     for picture in run.samples():
         if int(picture.stem) > gan.images_seen:
             picture.unlink()
+
+
+def _drop_half_written(run: Run) -> None:
+    for aside in sorted(run.path.rglob(".*.partial"), reverse=True):  # left by a kill; the folder is locked
+        shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
 
 
 @contextmanager

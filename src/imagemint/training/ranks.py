@@ -58,6 +58,11 @@ class Ranks:
                 raise RunError(f"process {local} of a machine with {found} GPUs", "a GPU for each process", remedy)
             torch.cuda.set_device(local)
 
+    def check_alone(self, what: str) -> None:
+        """Raise RunError where there are others: some work cannot be shared out."""
+        if self.world > 1:
+            raise RunError(f"{what} on {self.world} processes", "one process", "run it without torchrun")
+
     def check_shares(self, counts: list[int]) -> None:
         """Raise RecipeError unless each part of a batch is divisible among the ranks, two rows of all at least."""
         if self.world > 1 and (any(n % self.world for n in counts) or sum(counts) < 2 * self.world):

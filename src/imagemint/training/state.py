@@ -8,41 +8,52 @@ from __future__ import annotations
 import copy
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from imagemint import files, seeds
-from imagemint.config import Optimizer, Recipe
+from imagemint import baselines, files, seeds
+from imagemint.config import Baseline, Optimizer, Recipe
 from imagemint.errors import RecipeError, RunError
 from imagemint.losses import LOSSES
-from imagemint.models import MODELS, ImageShape, build
-from imagemint.runs import Run, RunFacts, checkpoint_state
+from imagemint.models import JOINED, MODELS, ImageShape, build, join
+from imagemint.models.mitlgan import Parent
+from imagemint.runs import PackFacts, ParentFacts, Run, RunFacts, checkpoint_state
 from imagemint.training.ranks import Ranks, normalise_globally
+
+
+class Chosen(TypedDict):
+    """The best weights so far: when they were taken, and their measure."""
+
+    images_seen: int
+    fd_lenet: float
 
 
 @dataclass
 class Gan:
-    """Both networks, their optimisers, the averaged generator, and how far they have come."""
+    """Both networks, their optimisers, the averaged and the best generator, and how far they have come."""
 
     recipe: Recipe
     seed: int
     device: torch.device
     bf16: bool
     batch: int  # images in one discriminator step
+    sees_labels: bool  # the generator does; otherwise images without a label are as good as any
     generator: nn.Module
     discriminator: nn.Module
     ema: nn.Module | None
     optimizer_g: torch.optim.Optimizer
     optimizer_d: torch.optim.Optimizer
     ranks: Ranks = field(default_factory=Ranks)
+    best: nn.Module | None = None  # a copy of the generator that training.choice fills
+    chosen: dict[str, Chosen] = field(default_factory=dict)  # by class for a bank, else of "all"; empty: not yet
     images_seen: int = 0
     iterations: int = 0
     pending: dict[str, float] = field(default_factory=dict)  # sums since the last line of the log
@@ -55,13 +66,19 @@ class Gan:
 
     @property
     def minting_generator(self) -> nn.Module:
-        """The weights that are shown and minted from: the average where there is one."""
+        """The weights that are shown and minted from: the best where they are wanted and known, else the last."""
+        return self.best if self.best is not None and self.chosen else self.last_generator
+
+    @property
+    def last_generator(self) -> nn.Module:
+        """The newest weights: the average where there is one."""
         return self.ema if self.ema is not None else self.generator
 
 
 def check_parts(recipe: Recipe) -> None:
     """Raise RecipeError unless the recipe's model and loss are known and go together."""
-    for what, name, table in (("model", recipe.model, MODELS), ("loss", recipe.loss, LOSSES)):
+    models = [*MODELS, JOINED]
+    for what, name, table in (("model", recipe.model, models), ("loss", recipe.loss, list(LOSSES))):
         if name not in table:
             raise RecipeError(f"{what} {name!r}", f"one of {', '.join(table)}", f"change {what} in the recipe")
     outputs, wanted = recipe.options.get("outputs", 1), LOSSES[recipe.loss].outputs
@@ -71,18 +88,34 @@ def check_parts(recipe: Recipe) -> None:
             f"a discriminator of {wanted} outputs",
             "k+1 outputs go with loss semi-supervised, 1 with every other loss",
         )
+    bank = recipe.model != JOINED and MODELS[recipe.model].bank
+    if bank and not recipe.balanced:
+        raise RecipeError(
+            f"model {recipe.model} with balanced false",
+            "balanced: true, so that the network of every class gets full batches",
+            "add --set balanced=true; batch_size then counts the images of one class",
+        )
+    if bank and recipe.loss_g == "feature-matching":
+        raise RecipeError(
+            f"model {recipe.model} with loss_g feature-matching",
+            "loss_g adversarial: features are matched by one discriminator, and here each class has its own",
+            "leave loss_g out",
+        )
 
 
 def new_gan(facts: RunFacts, ranks: Ranks | None = None) -> Gan:
-    """Freshly initialised networks for a run; the same facts give the same weights."""
-    recipe, pack, ranks = facts.recipe, facts.pack, ranks or Ranks()
+    """Freshly initialised networks for a run; the same facts give the same weights.
+
+    Parents too are fresh: training.parents.load_parents or a checkpoint brings their weights.
+    """
+    recipe, ranks = facts.recipe, ranks or Ranks()
+    assert isinstance(recipe, Recipe), recipe.model
     seeds.seed_layers(facts.seed, "initial weights")
-    generator, discriminator = build(
-        recipe.model, recipe.options, ImageShape(pack.channels, *pack.size), len(pack.classes), recipe.z_size
-    )
+    generator, discriminator = networks(recipe, facts.pack, facts.parents)
     device = torch.device(facts.device)
     generator, discriminator = generator.to(device), discriminator.to(device)
     ema = copy.deepcopy(generator).requires_grad_(False).eval() if recipe.ema_images else None
+    best = copy.deepcopy(generator).requires_grad_(False).eval() if recipe.weights == "best" else None
     for network in (generator, discriminator):
         normalise_globally(network, ranks)
     return Gan(
@@ -90,14 +123,37 @@ def new_gan(facts: RunFacts, ranks: Ranks | None = None) -> Gan:
         seed=facts.seed,
         device=device,
         bf16=facts.precision == "bf16",
-        batch=recipe.batch(len(pack.classes)),
+        batch=recipe.batch(len(facts.pack.classes)),
+        sees_labels=sees_labels(recipe, facts.parents),
         generator=generator,
         discriminator=discriminator,
         ema=ema,
+        best=best,
         optimizer_g=_optimizer(recipe.optimizer_g, generator),
         optimizer_d=_optimizer(recipe.optimizer_d, discriminator),
         ranks=ranks,
     )
+
+
+def networks(recipe: Recipe, pack: PackFacts, parents: Sequence[ParentFacts]) -> tuple[nn.Module, nn.Module]:
+    """Generator and discriminator that fit a run, initialised from torch's global generator."""
+    shape = ImageShape(pack.channels, *pack.size)
+    if recipe.model != JOINED:
+        return build(recipe.model, recipe.options, shape, len(pack.classes), recipe.z_size)
+    joined = [
+        Parent(networks(each.recipe, each.pack, each.parents)[0], each.recipe.z_size, each.recipe.noise)
+        for each in parents
+    ]
+    return join(recipe.options, shape, joined)
+
+
+def sees_labels(recipe: Recipe | Baseline, parents: Sequence[ParentFacts]) -> bool:
+    """Whether the label changes what the generator makes; in a joined one it does where it does in a parent."""
+    if isinstance(recipe, Baseline):
+        return True
+    if recipe.model == JOINED:
+        return any(sees_labels(parent.recipe, parent.parents) for parent in parents)
+    return MODELS[recipe.model].conditional
 
 
 def _optimizer(choice: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
@@ -120,12 +176,22 @@ def save_checkpoint(gan: Gan, run: Run) -> Path:
             "images_seen": gan.images_seen,
             "iterations": gan.iterations,
             "pending": gan.pending,
+            **({"chosen": gan.chosen} if gan.chosen else {}),
             "weights": _write(folder / "weights.safetensors", _tensors(_modules(gan))),
             "optimizers": _write(folder / "optimizers.safetensors", _optimizer_tensors(gan)),
         }
         files.write_json(folder / "state.json", state)
-    for old in run.checkpoints()[: -run.recipe.keep]:
+    for old in run.checkpoints()[: -gan.recipe.keep]:
         shutil.rmtree(old)
+    return dest
+
+
+def save_fitted(generator: nn.Module, run: Run) -> Path:
+    """Write the one checkpoint of a baseline."""
+    dest = run.path / "checkpoints" / f"{run.target:012d}"
+    with files.whole_folder(dest) as folder:
+        weights = _write(folder / "weights.safetensors", _tensors({"generator": generator}))
+        files.write_json(folder / "state.json", {"images_seen": run.target, "weights": weights})
     return dest
 
 
@@ -133,6 +199,7 @@ def load_checkpoint(gan: Gan, checkpoint: Path) -> None:
     """Bring `gan` to the state of a checkpoint. Raises RunError where the checkpoint is damaged."""
     state = checkpoint_state(checkpoint)
     weights = _read(checkpoint, "weights", state)
+    gan.chosen = dict(state.get("chosen", {}))
     for name, module in _modules(gan).items():
         _load_module(module, name, weights, checkpoint)
     tensors = _read(checkpoint, "optimizers", state)
@@ -143,23 +210,25 @@ def load_checkpoint(gan: Gan, checkpoint: Path) -> None:
 
 
 def load_generator(run: Run, checkpoint: Path, device: torch.device) -> nn.Module:
-    """The generator to mint from, in evaluation mode: the average where the run keeps one."""
-    facts = run.facts
-    generator, _ = build(
-        facts.recipe.model,
-        facts.recipe.options,
-        ImageShape(facts.pack.channels, *facts.pack.size),
-        len(facts.pack.classes),
-        facts.recipe.z_size,
-    )
-    weights = _read(checkpoint, "weights", checkpoint_state(checkpoint))
-    _load_module(generator, "ema" if facts.recipe.ema_images else "generator", weights, checkpoint)
+    """The generator to mint from, in evaluation mode: the best or averaged weights where the run keeps them."""
+    recipe, pack, state = run.recipe, run.facts.pack, checkpoint_state(checkpoint)
+    generator: nn.Module
+    name = "generator"
+    if isinstance(recipe, Baseline):
+        shape = ImageShape(pack.channels, *pack.size)
+        generator = baselines.unfitted(recipe, shape, len(pack.classes), pack.images)
+    else:
+        generator, _ = networks(recipe, pack, run.facts.parents)
+        last = "ema" if recipe.ema_images else "generator"
+        name = "best" if state.get("chosen") else last
+    _load_module(generator, name, _read(checkpoint, "weights", state), checkpoint)
     return generator.to(device).requires_grad_(False).eval()
 
 
 def _modules(gan: Gan) -> dict[str, nn.Module]:
     modules = {"generator": gan.generator, "discriminator": gan.discriminator}
-    return modules if gan.ema is None else {**modules, "ema": gan.ema}
+    modules |= {} if gan.ema is None else {"ema": gan.ema}
+    return modules | ({} if gan.best is None or not gan.chosen else {"best": gan.best})
 
 
 def _tensors(modules: dict[str, nn.Module]) -> dict[str, Tensor]:

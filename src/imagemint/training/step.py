@@ -21,7 +21,7 @@ def discriminator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> 
     if recipe.label_smoothing:
         loss = smoothed(loss, recipe.label_smoothing)
     d.requires_grad_(True)
-    real, fake = _augment(gan, real, "augment d"), _augment(gan, fake.detach(), "augment d")
+    real, fake = _augment(gan, real, fake.detach(), "augment d")
     with gan.autocast():
         real_logits, fake_logits = d(real, labels).float(), d(fake, labels).float()
     adversarial = _of(loss, real_logits, fake_logits, labels).mean()
@@ -50,14 +50,11 @@ def generator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor, k: int)
     """One update of G through D, which is frozen: no gradient of D's weights is computed. `k` counts G's steps."""
     loss, d = LOSSES[gan.recipe.loss], gan.discriminator
     d.requires_grad_(False)
-    purpose = f"augment g{k}"
     matching = gan.recipe.loss_g == "feature-matching"
+    real, fake = _augment(gan, real, fake, f"augment g{k}")
     with gan.autocast(), last_features(d) as features:
-        fake_logits = d(_augment(gan, fake, purpose), labels).float()
-        if matching or loss.needs_real:
-            real_logits = d(_augment(gan, real, purpose), labels).float()
-        else:
-            real_logits = fake_logits.detach()
+        fake_logits = d(fake, labels).float()
+        real_logits = d(real, labels).float() if matching or loss.needs_real else fake_logits.detach()
     if matching:
         theirs, ours = (gan.ranks.mean_row(each.flatten(1).float()) for each in (features[1].detach(), features[0]))
         lowered = feature_matching(theirs, ours)
@@ -93,7 +90,10 @@ def average_step(gan: Gan) -> None:
     averages: list[Tensor] = list(gan.ema.parameters())
     torch._foreach_lerp_(averages, list[Tensor](gan.generator.parameters()), share)
     for average, buffer in zip(gan.ema.buffers(), gan.generator.buffers(), strict=True):
-        average.copy_(buffer)
+        if buffer.is_floating_point():  # averaged weights go with averaged batch statistics
+            average.lerp_(buffer, share)
+        else:
+            average.copy_(buffer)
 
 
 def fakes(gan: Gan, labels: Tensor, purpose: str) -> Tensor:
@@ -106,12 +106,13 @@ def fakes(gan: Gan, labels: Tensor, purpose: str) -> Tensor:
     return images
 
 
-def _augment(gan: Gan, images: Tensor, purpose: str) -> Tensor:
-    """The same maps for real and for fake images: the generator is seeded alike for both."""
+def _augment(gan: Gan, real: Tensor, fake: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
+    """The same maps for real and for fake images, `[n, c, h, w]` each: stacked as channels they move together."""
     if gan.recipe.augment == "none":
-        return images
-    maps = seeds.generator(gan.seed, purpose, gan.images_seen)
-    return affine(images, maps, CLASSIC, share=(gan.ranks.rank, gan.ranks.world))
+        return real, fake
+    both, maps = torch.cat([real, fake], 1), seeds.generator(gan.seed, purpose, gan.images_seen)
+    moved = affine(both, maps, CLASSIC, share=(gan.ranks.rank, gan.ranks.world))
+    return moved[:, : real.shape[1]], moved[:, real.shape[1] :]
 
 
 def _r1r2(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:

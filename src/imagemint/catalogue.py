@@ -1,0 +1,283 @@
+"""What there is to choose from: the recipes, the layers of their networks, and the parts that they are made of.
+
+Everything is read off the recipes, the tables and the pydantic models themselves; no name stands here a second time.
+Networks are built on torch's `meta` device, where parameters have shapes and no values: counting them takes no time.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple, get_args, get_origin
+
+import torch
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from rich import box
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from imagemint.config import Baseline, Recipe
+from imagemint.losses import LOSSES
+from imagemint.models import JOINED, MODELS, ImageShape, build, join, mitlgan, parameter_count, total_count
+from imagemint.models.mitlgan import Parent
+
+PARENT_Z = 1536  # of wgan-gp, as its document has it
+
+
+class Layer(NamedTuple):
+    """A row of a layer table."""
+
+    name: str  # as in a checkpoint's weights
+    kind: str
+    shape: tuple[int, ...]  # of its output, without the batch; empty where it was not called
+    trainable: int  # parameters
+    total: int  # with frozen parameters and the statistics of normalisation
+
+
+class Network(NamedTuple):
+    """One of the two networks, and what its parameters add up to."""
+
+    module: nn.Module  # on the meta device
+    trainable: int
+    total: int
+
+    def counts(self) -> dict[str, int]:
+        """For JSON."""
+        return {"trainable": self.trainable, "total": self.total}
+
+
+def networks(
+    recipe: Recipe | Baseline, shape: ImageShape | None = None, classes: int | None = None
+) -> dict[str, Network]:
+    """`generator` and `discriminator` for images of `shape`; both default to what the recipe is shown at.
+
+    Empty for a baseline, which is fitted. A model that joins trained runs is shown with two of wgan-gp. Raises
+    RecipeError where shape and recipe do not fit.
+    """
+    if isinstance(recipe, Baseline):
+        return {}
+    shape = shape or shown_shape(recipe)
+    recipe.check_fits(shape.channels, (shape.height, shape.width))
+    with torch.device("meta"), _WithoutValues():
+        pair = _pair(recipe, shape, classes or recipe.shown_at.classes)
+    return {
+        name: Network(module, parameter_count(module), total_count(module))
+        for name, module in zip(("generator", "discriminator"), pair, strict=True)
+    }
+
+
+def _pair(recipe: Recipe, shape: ImageShape, classes: int) -> tuple[nn.Module, nn.Module]:
+    if recipe.model != JOINED:
+        return build(recipe.model, recipe.options, shape, classes, recipe.z_size)
+    parents = [Parent(build("wgan-gp", {}, shape, classes, PARENT_Z)[0], PARENT_Z) for _ in range(2)]
+    return join(recipe.options, shape, parents)
+
+
+def shown_shape(recipe: Recipe | Baseline) -> ImageShape:
+    """The shape of the images that the recipe is shown at."""
+    shown = recipe.shown_at
+    return ImageShape(shown.channels, shown.size, shown.size)
+
+
+class _WithoutValues(TorchFunctionMode):
+    """Initialisers draw nothing: on the meta device a normal draw loads torch's compiler, which takes seconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.normal_, nn.init.normal_):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+def layer_tables(recipe: Recipe | Baseline, shape: ImageShape, found: dict[str, Network]) -> dict[str, list[Layer]]:
+    """The layers of both networks, in the order of their calls for one image of `shape`; empty for a baseline.
+
+    Parameters get memory here, but no values: only shapes are looked at.
+    """
+    if isinstance(recipe, Baseline):
+        return {}
+    z_size = 2 * PARENT_Z if recipe.model == JOINED else recipe.z_size
+    inputs = {"generator": torch.zeros(1, z_size), "discriminator": torch.zeros(1, *shape)}
+    labels = torch.zeros(1, dtype=torch.int64)
+    return {
+        name: _watched(network.module.to_empty(device="cpu").eval(), inputs[name], labels)
+        for name, network in found.items()
+    }
+
+
+def _watched(network: nn.Module, *inputs: Tensor) -> list[Layer]:
+    """The layers that own numbers, and those that change the shape."""
+    layers: dict[str, Layer] = {}
+
+    def note(name: str, layer: nn.Module, given: tuple[Any, ...], out: Any) -> None:
+        shape = tuple(out.shape[1:])
+        changes = bool(given) and tuple(given[0].shape[1:]) != shape
+        if name not in layers and (_owned(layer) or changes):
+            layers[name] = _layer(name, layer, shape)
+
+    hooks = [
+        layer.register_forward_hook(lambda layer, given, out, name=name: note(name, layer, given, out))
+        for name, layer in network.named_modules()
+        if _owned(layer) or not list(layer.children())
+    ]
+    network(*inputs)
+    for hook in hooks:
+        hook.remove()
+    for name, layer in network.named_modules():  # numbers that are used without calling their layer
+        if _owned(layer) and name not in layers:
+            layers[name] = _layer(name, layer, ())
+    return list(layers.values())
+
+
+def _layer(name: str, layer: nn.Module, shape: tuple[int, ...]) -> Layer:
+    kind = type(layer).__name__
+    if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+        kind += f" {layer.kernel_size[0]}/{layer.stride[0]}"
+    trainable = sum(p.numel() for p in _owned(layer) if p.requires_grad)
+    statistics = sum(b.numel() for b in layer.buffers(recurse=False) if b.is_floating_point())
+    return Layer(name or "(itself)", kind, shape, trainable, sum(p.numel() for p in _owned(layer)) + statistics)
+
+
+def _owned(layer: nn.Module) -> list[nn.Parameter]:
+    return list(layer.parameters(recurse=False))
+
+
+class Part(NamedTuple):
+    """Something that a recipe chooses by name."""
+
+    key: str  # as --set says it
+    names: tuple[str, ...]  # what can be chosen; empty for a number or a list
+    about: str  # what it is, its source, its default
+
+
+def parts() -> list[Part]:
+    """Every choice: losses with their sources, the settings of a training, models with their options."""
+    found = [Part("loss", (name,), loss.source) for name, loss in LOSSES.items()]
+    found += [
+        part
+        for part in _settings(Recipe)
+        if part.key.split(".")[0] not in {"loss", "options", *Baseline.model_fields}
+    ]
+    found += [part for part in _settings(Baseline) if part.key in ("model", "components", "pixel_noise")]
+    for name, family in MODELS.items():
+        found.append(Part("model", (name,), _headline(family.build)))
+        found += [Part(f"options.{key}", names, about) for key, names, about in _settings(family.options)]
+    found.append(Part("model", (JOINED,), _headline(mitlgan.build)))
+    found += [Part(f"options.{key}", names, about) for key, names, about in _settings(mitlgan.Options)]
+    return found
+
+
+def _settings(model: type[BaseModel], prefix: str = "") -> Iterator[Part]:
+    """The settings of a pydantic model; those inside others by their dotted keys."""
+    for key, setting in model.model_fields.items():
+        kinds = get_args(setting.annotation) if get_origin(setting.annotation) is not Literal else ()
+        for kind in (setting.annotation, *kinds):
+            if inspect.isclass(kind) and issubclass(kind, BaseModel):
+                yield from _settings(kind, f"{prefix}{key}.")
+                break
+        else:
+            yield Part(prefix + key, _names(setting.annotation), _about(setting))
+
+
+def _names(annotation: Any) -> tuple[str, ...]:
+    """The values of a Literal, where one of them is a name."""
+    values = get_args(annotation) if get_origin(annotation) is Literal else ()
+    return tuple(map(str, values)) if any(isinstance(value, str) for value in values) else ()
+
+
+def _about(setting: FieldInfo) -> str:
+    default = setting.get_default(call_default_factory=True)
+    if default is PydanticUndefined:
+        return setting.description or ""
+    return "; ".join(filter(None, (setting.description, f"default {json.dumps(default)}")))
+
+
+def _headline(build: Any) -> str:
+    """The first line of the file that a family stands in: its name, its source, its idea."""
+    text = inspect.getdoc(inspect.getmodule(build)) or ""
+    return text.splitlines()[0]
+
+
+# --- pages: what `imagemint recipes` prints, as JSON and for people
+
+
+class Page(NamedTuple):
+    """One answer in two forms."""
+
+    facts: dict[str, Any]  # JSON
+    shown: list[Any]  # what rich prints
+
+
+def recipe_list(recipes: list[Recipe | Baseline]) -> Page:
+    """Name, one line, source, image size and trainable parameters of each recipe."""
+    table = _table("recipe", "about, source", "images", "G", "D", numbers=3)
+    facts = []
+    for recipe in recipes:
+        counts = networks(recipe)
+        c, h, w = shown_shape(recipe)
+        numbers = [f"{network.trainable:,}" for network in counts.values()] or ["", ""]
+        about = Text.assemble(recipe.about, "\n", (recipe.source, "dim"))
+        table.add_row(Text(recipe.name), about, f"{h}x{w}x{c}", *numbers)
+        row = recipe.model_dump(include={"name", "about", "source", "model", "smallest", "largest", "shown_at"})
+        facts.append({**row, "parameters": {name: each.counts() for name, each in counts.items()}})
+    note = "G, D: trainable parameters of both networks for such images (height x width x channels)"
+    return Page({"recipes": facts}, [table, Text(note, "dim")])
+
+
+def recipe_page(recipe: Recipe | Baseline, shape: ImageShape, classes: int) -> Page:
+    """Every setting of a recipe, defaults included, and the layers of its networks for images of `shape`."""
+    settings = recipe.model_dump(mode="json")
+    said = {key: value for key, value in settings.items() if value is not None}
+    text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, default_flow_style=None, width=90)
+    found = networks(recipe, shape, classes)
+    tables = layer_tables(recipe, shape, found)
+    c, h, w = shape
+    facts = {
+        "recipe": settings,
+        "images": {"height": h, "width": w, "channels": c, "classes": classes},
+        "networks": {
+            name: {**network.counts(), "layers": [layer._asdict() for layer in tables[name]]}
+            for name, network in found.items()
+        },
+    }
+    note = f"Networks for {h}x{w} images, {c} channel{'s' * (c > 1)}, {classes} class{'es' * (classes > 1)}:\n"
+    shown = [_layer_table(name, network, tables[name]) for name, network in found.items()]
+    return Page(facts, [Text(text), Text(note), *shown] if found else [Text(text)])
+
+
+def part_list() -> Page:
+    """Every part, by the key that --set names it with."""
+    table = _table("--set", "names", "what it is, source, default", numbers=0)
+    for part in parts():
+        if part.key == "model":
+            table.add_section()
+        table.add_row(Text(part.key), Text(", ".join(part.names)), Text(part.about))
+    return Page({"parts": [part._asdict() for part in parts()]}, [table])
+
+
+def _layer_table(name: str, network: Network, layers: list[Layer]) -> Table:
+    """Output shape (channels x height x width), trainable parameters, and all numbers that minting needs."""
+    table = _table(name, "layer", "output", "trainable", "in all", numbers=3)
+    for layer in layers:
+        shape = "x".join(map(str, layer.shape))
+        table.add_row(Text(layer.name), layer.kind, shape, f"{layer.trainable:,}", f"{layer.total:,}")
+    table.add_section()
+    table.add_row("total", "", "", f"{network.trainable:,}", f"{network.total:,}")
+    return table
+
+
+def _table(*columns: str, numbers: int) -> Table:
+    """The last columns hold numbers or shapes: never broken, to the right."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for k, column in enumerate(columns):
+        number = k >= len(columns) - numbers
+        wrap = not number and k > 0
+        justify: Literal["left", "right"] = "right" if number else "left"
+        table.add_column(Text(column), justify=justify, no_wrap=not wrap, max_width=28 if column == "names" else None)
+    return table
