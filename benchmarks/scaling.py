@@ -73,12 +73,11 @@ class Step(NamedTuple):
 
 def recipe_and_pack(name: str, folder: Path) -> tuple[Recipe, Pack]:
     size, channels = (128, 3) if name == "dcgan-128" else (28, 1)
-    changed: dict[str, Any] = {"model": "dcgan", "largest": 128} if name == "dcgan-128" else {}
     random = np.random.default_rng(0)
     if not folder.exists():
         with writing(folder, classes=list("0123456789"), origin="real", history=[]) as writer:
             writer.add(random.integers(0, 256, (1000, channels, size, size), np.uint8), np.arange(1000) % 10)
-    return load_recipe("cdcgan" if changed else name, changed), open_pack(folder)
+    return load_recipe(name), open_pack(folder)
 
 
 class _Counter(TorchDispatchMode):

@@ -46,6 +46,11 @@ def recipes(tiny: Recipe) -> dict[str, Recipe]:
     return {
         "demo": changed(tiny, {}),  # relativistic pairs, R1 + R2, augmentation, EMA
         "balanced": changed(tiny, {"balanced": True, "batch_size": 2, "images": 160}),
+        "per-class": changed(
+            tiny,
+            {**plain, "model": "per-class", "options": {"width": 2, "dropout": 0.0}}
+            | {"balanced": True, "batch_size": 4, "images": 160},
+        ),
         "matching": changed(tiny, {"loss_g": "feature-matching"}),
         "cdcgan": changed("cdcgan", {}),
         "dcgan": changed(tiny, {**plain, "model": "dcgan", "options": {}, "images": 16}),
@@ -135,7 +140,19 @@ def weights(facts: Any, checkpoint: Path | None = None) -> Tensor:
 
 @pytest.mark.parametrize(
     "name",
-    ["demo", "balanced", "matching", "cdcgan", "dcgan", "dense", "semi-supervised", "ccgan", "virtual", "wgan-gp"],
+    [
+        "demo",
+        "balanced",
+        "per-class",
+        "matching",
+        "cdcgan",
+        "dcgan",
+        "dense",
+        "semi-supervised",
+        "ccgan",
+        "virtual",
+        "wgan-gp",
+    ],
 )
 def test_two_ranks_train_what_one_trains_with_the_same_batch(
     name: str, pair: Path, tiny: Recipe, tmp_path: Path
