@@ -182,9 +182,17 @@ def save_checkpoint(gan: Gan, run: Run) -> Path:
             "optimizers": _write(folder / "optimizers.safetensors", _optimizer_tensors(gan)),
         }
         files.write_json(folder / "state.json", state)
-    for old in run.checkpoints()[: -gan.recipe.keep]:
-        shutil.rmtree(old)
+    drop_old(run)
     return dest
+
+
+def drop_old(run: Run) -> None:
+    """Remove all checkpoints but the newest `recipe.keep`, and what is left of one whose removal was cut short."""
+    assert isinstance(run.recipe, Recipe)
+    kept = run.checkpoints()[-run.recipe.keep :]
+    for folder in (run.path / "checkpoints").glob("[0-9]*"):
+        if folder not in kept:
+            shutil.rmtree(folder)
 
 
 def save_fitted(generator: nn.Module, run: Run) -> Path:
