@@ -69,7 +69,7 @@ STAGES: dict[str, tuple[Any, str]] = {
 NAMES = list(STAGES)
 AIMS = ["checkpoint", "EMA", "best weights", "finding", "checkpoint rename", "augmentation", "picture", "watch look"]
 AIMS += ["G step", "going back to a checkpoint", "log line", "run.json"]
-FIRST = ("run.json", "going back to a checkpoint")  # come once, at the start of a child
+RARE = ("run.json", "going back to a checkpoint", "finding")  # come at most once in a child
 PATIENCE = 60.0  # seconds that a child may take at most
 # Torch imports its compiler with the first optimiser, which takes a child a second and a half.
 PRELOADED = ["torch._dynamo", "imagemint.training.loop", "imagemint.data.packing", "imagemint.catalogue"]
@@ -198,8 +198,8 @@ def _aim(outcome: Outcome, random: np.random.Generator) -> Aim | None:
     if not odd:
         return None
     name = AIMS[turn % len(AIMS)]
-    after = 0.0 if name in FIRST else float(random.uniform(0, outcome.seconds / 8))
-    return Aim(NAMES.index(name), after, float(5e-3 * random.uniform() ** 3))
+    after = 0.0 if name in RARE else float(random.uniform(0, outcome.seconds / 8))
+    return Aim(NAMES.index(name), after, float(5e-3 * random.uniform() ** 4))
 
 
 def _struck(process: Any, outcome: Outcome, random: np.random.Generator) -> bool:
