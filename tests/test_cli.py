@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load, save
 
 from imagemint import cli
 from imagemint.config import Recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.runs import Finding
+from imagemint.training import loop
 from imagemint.training.loop import train
 from imagemint.training.watch import write_down
+from tests.recipes import gan_recipe
 
 
 class Outcome(NamedTuple):
@@ -185,6 +191,82 @@ def test_a_damaged_pack_gets_one_line(imagemint: Command) -> None:
     file.write_bytes(file.read_bytes()[:200])
     refused(imagemint("info", "digits.pack"), "manifest.json is damaged")
     refused(imagemint("train", "digits.pack", "--recipe", "demo", "--run", "run"), "manifest.json is damaged")
+
+
+def poison(checkpoint: Path) -> None:
+    """NaN in the weights that are minted from; the file is whole and its hash is right."""
+    file, state = checkpoint / "weights.safetensors", json.loads((checkpoint / "state.json").read_text())
+    tensors = load(file.read_bytes())
+    key = next(key for key in sorted(tensors) if key.startswith("ema."))
+    file.write_bytes(save(tensors | {key: tensors[key] * float("nan")}))
+    state["weights"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (checkpoint / "state.json").write_text(json.dumps(state))
+
+
+def test_a_checkpoint_that_cannot_be_used_gets_one_line(
+    imagemint: Command, digits: Pack, tiny: Recipe, tmp_path: Path
+) -> None:
+    """Its numbers are not finite, a file is cut short, it is of other networks, it is of other optimisers."""
+
+    def recipe(name: str, **settings: Any) -> Recipe:
+        made = gan_recipe(tiny, {"name": name, "images": 32, **settings})
+        (tmp_path / f"{name}.yaml").write_text(json.dumps(made.model_dump(mode="json", exclude_none=True)))
+        return made
+
+    runs = {name: train(digits, recipe(name), tmp_path / name) for name in ("nan", "cut", "other", "adam", "state")}
+    poison(runs["nan"].newest())
+    weights = runs["cut"].newest() / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    wide = train(digits, recipe("wide", **{"options.width": 8}), tmp_path / "wide")
+    rmsprop = {"optimizer_g": {"name": "rmsprop", "lr": 0.001}}
+    rms = train(digits, recipe("rms", **rmsprop), tmp_path / "rms")
+    for mine, theirs in (("other", wide), ("adam", rms)):
+        newest = runs[mine].newest()
+        shutil.rmtree(newest)
+        shutil.copytree(theirs.newest(), newest)
+    (runs["state"].newest() / "state.json").write_text("{}")
+    lines = {
+        "nan": ("numbers that are not finite", "wanted finite weights", "remove"),
+        "cut": ("weights.safetensors is damaged", "wanted a whole checkpoint", "remove"),
+        "other": ("belongs to another network", "weights of this run's recipe"),
+        "state": ("state.json is damaged", "remove"),
+    }
+    for name, words in lines.items():
+        refused(imagemint("mint", name, "minted.pack", "--per-class", 1), *words)
+    tiny_digits = ("train", digits.path, "--resume", "--images", 64)
+    assert imagemint(*tiny_digits, "--recipe", "rms.yaml", "--run", "rms").status == 0
+    lines["adam"] = ("belongs to another optimiser", "one that adam wrote")
+    for name, words in lines.items():
+        refused(imagemint(*tiny_digits, "--recipe", f"{name}.yaml", "--run", name), *words)
+    assert not (tmp_path / "minted.pack").exists()
+
+
+def test_a_folder_that_cannot_be_written_gets_one_line(
+    imagemint: Command, digits: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("train", digits.path, "--recipe", "demo", "--images", 64, "--run")
+    (tmp_path / "file").write_text("")
+    refused(imagemint(*words, "file/run"), "a part of the path is a file")
+    refused(imagemint(*words, "file"), "is there and is not a run")
+
+    def read_only(*args: object, **kwargs: object) -> object:
+        raise OSError(errno.EROFS, "Read-only file system", "run/run.json")
+
+    monkeypatch.setattr("tempfile.mkstemp", read_only)
+    refused(imagemint(*words, "run"), "the file system is read-only at run", "choose another folder")
+
+
+def test_a_second_training_into_a_run_is_refused_and_changes_nothing(
+    imagemint: Command, digits: Pack, tiny: Recipe, tmp_path: Path
+) -> None:
+    run = train(digits, tiny, tmp_path / "run", images=32)
+    (tmp_path / "tiny.yaml").write_text(json.dumps(tiny.model_dump(mode="json", exclude_none=True)))
+    before = (run.path / "run.json").read_bytes()
+    words = ("train", digits.path, "--recipe", "tiny.yaml", "--run", "run", "--resume", "--images", 64)
+    with loop._only_one(run.path):
+        refused(imagemint(*words), "another process is training into run", "choose another --run")
+    assert (run.path / "run.json").read_bytes() == before
+    assert imagemint(*words).status == 0
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs resource limits")

@@ -15,6 +15,7 @@ from imagemint import seeds
 from imagemint.catalogue import layer_tables, networks, shown_shape
 from imagemint.config import Recipe, load_recipe, recipe_names
 from imagemint.data.pack import Pack
+from imagemint.errors import PackError
 from imagemint.minting import mint
 from imagemint.models import JOINED, MODELS, ImageShape
 from imagemint.runs import open_run
@@ -100,6 +101,32 @@ def noise_pack(dest: Path, shape: ImageShape) -> Pack:
     """Ten images of each of three classes, random pixels: nothing to learn, all to compute."""
     pixels = seeds.rng(0, "noise pack").integers(0, 256, (30, *shape), np.uint8)
     return write(dest, pixels, np.arange(30) % 3, ["a", "b", "c"])
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if load_recipe(name).model != JOINED])
+def test_every_recipe_takes_one_image_of_one_class(name: str, tmp_path: Path) -> None:
+    """Batches are larger than the pack then. Mitlgan needs parents: it takes what they take."""
+    recipe = load_recipe(name)
+    shape = ImageShape(1, 8, 8)
+    if isinstance(recipe, Recipe):
+        shape, overrides = tiny(name)
+        recipe = load_recipe(name, overrides | {"images": BATCH * recipe.d_steps})
+    else:
+        recipe = load_recipe(name, {"components": 4})
+    pixels = seeds.rng(0, "one image").integers(0, 256, (1, *shape), np.uint8)
+    run = train(write(tmp_path / "pack", pixels, np.zeros(1, np.int64), ["one"]), recipe, tmp_path / "run")
+    assert run.images_seen == run.target
+    assert mint(run, tmp_path / "minted", per_class=3).counts() == {"one": 3}
+
+
+@pytest.mark.parametrize("name", [name for name in GANS if gan_recipe(name).weights == "best"])
+def test_the_best_weights_want_four_images_of_every_class(name: str, tmp_path: Path) -> None:
+    pack = noise_pack(tmp_path / "pack", tiny(name).shape)
+    few = write(tmp_path / "few", pack.pixels[:9], pack.labels[:9], pack.classes)
+    recipe = gan_recipe(name, tiny(name).overrides | {"weights": "best"})
+    with pytest.raises(PackError, match=r"class 'a' of .* has 3 images; wanted 4 different .* --set weights=last"):
+        train(few, recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", [name for name in GANS if gan_recipe(name).model != JOINED])  # test_parents has it

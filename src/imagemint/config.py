@@ -7,22 +7,45 @@ else.
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from imagemint.errors import RecipeError
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Unknown keys are refused, and so is what is not a finite number where one is wanted."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, about: ValidationInfo) -> Any:
+        """Python takes true for 1; who writes `batch_size: true` means something else."""
+        if isinstance(value, bool) and cls.model_fields[str(about.field_name)].annotation is not bool:
+            raise PydanticCustomError("bool", "neither true nor false")
+        return value
 
-class Optimizer(_Strict):
+
+class Optimizer(Strict):
     """How one of the two networks is updated."""
 
     name: Literal["adam", "rmsprop", "sgd"] = Field(
@@ -34,7 +57,7 @@ class Optimizer(_Strict):
     eps: float = Field(1e-8, gt=0, description="Adam and RMSProp: keeps the division finite")
 
 
-class Penalty(_Strict):
+class Penalty(Strict):
     """A gradient penalty on the discriminator."""
 
     name: Literal["r1r2", "gradient"] = Field(
@@ -45,7 +68,7 @@ class Penalty(_Strict):
     every: int = Field(1, ge=1, description="computed at every n-th D step, n times as strong")
 
 
-class Shown(_Strict):
+class Shown(Strict):
     """Images that a recipe is typically trained on."""
 
     size: int = Field(ge=1, description="height and width in pixels")
@@ -53,7 +76,7 @@ class Shown(_Strict):
     classes: int = Field(ge=1)
 
 
-class _Named(_Strict):
+class _Named(Strict):
     """What every recipe says of itself, of a GAN or of a baseline."""
 
     version: Literal[1] = 1
@@ -231,7 +254,7 @@ def load_recipe(
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
-        raise _in_words(error, where, kind) from None
+        raise in_words(error, where, kind) from None
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -289,18 +312,54 @@ def _override(tree: dict[str, Any], key: str, value: Any, where: str) -> None:
     tree[last] = value
 
 
-def _in_words(error: ValidationError, where: str, kind: type[_Named]) -> RecipeError:
+def in_words(error: ValidationError, where: str, kind: type[BaseModel], prefix: str = "") -> RecipeError:
+    """The first of pydantic's complaints in our words; `prefix` stands before the keys."""
     first = error.errors(include_url=False)[0]
-    key = ".".join(map(str, first["loc"])) or "the recipe"
+    loc = first["loc"]
+    key = prefix + ".".join(map(str, loc)) if loc else "the recipe"
     if first["type"] == "extra_forbidden":
-        known = ", ".join(kind.model_fields)
-        return RecipeError(f"unknown key {key} in {where}", f"one of {known}", "check the spelling")
+        *parents, _ = loc
+        inner = _settings_at(kind, parents) or kind
+        known = f"one of {', '.join(inner.model_fields)}" if inner.model_fields else "no such setting"
+        return RecipeError(f"unknown key {key} in {where}", known, "check the spelling")
     if first["type"] == "missing":
         return RecipeError(f"{where} does not say {key}", f"a value for {key}", "add it")
     problem = first["msg"].removeprefix("Value error, ")
-    return RecipeError(
-        f"{key} = {_short(first['input'])} in {where}", problem[0].lower() + problem[1:], f"change {key}"
-    )
+    wanted = _accepted(kind, loc) or problem[0].lower() + problem[1:]
+    return RecipeError(f"{key} = {_short(first['input'])} in {where}", wanted, f"change {key}")
+
+
+def _accepted(kind: type[BaseModel], loc: Sequence[int | str]) -> str | None:
+    """The values of a field that is a number, or settings inside settings; None for any other field."""
+    *parents, last = loc or [""]
+    inner = _settings_at(kind, parents)
+    field = inner.model_fields.get(str(last)) if inner else None
+    if field is None:
+        return None
+    if settings := _settings_at(kind, loc):
+        return f"settings {', '.join(settings.model_fields)}"
+    types = (field.annotation, *get_args(field.annotation))
+    if int not in types and float not in types:
+        return None
+    words = ["a whole number" if int in types else "a number"]
+    for bound in field.metadata:
+        words += [f"{said} {getattr(bound, name):g}" for name, said in _BOUNDS.items() if hasattr(bound, name)]
+    return ", ".join(words) + (" (or null)" if type(None) in types else "")
+
+
+_BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+
+
+def _settings_at(kind: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel] | None:
+    """The model that holds the settings at this place, or None where there are none."""
+    for key in loc:
+        field = kind.model_fields.get(str(key))
+        types = (field.annotation, *get_args(field.annotation)) if field else ()
+        models = [each for each in types if inspect.isclass(each) and issubclass(each, BaseModel)]
+        if not models:
+            return None
+        kind = models[0]
+    return kind
 
 
 def _short(value: Any) -> str:

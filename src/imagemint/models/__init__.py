@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 from torch import nn
 
+from imagemint.config import in_words
 from imagemint.errors import RecipeError
 from imagemint.models import cdcgan, conv, dcgan, dcgan_fd, dense, mitlgan, per_class, small, wgan_gp
 from imagemint.models.shapes import ImageShape as ImageShape
@@ -73,10 +74,7 @@ def _chosen(model: str, known: type[Chosen], options: dict[str, Any]) -> Chosen:
     try:
         return known.model_validate(options)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        names = ", ".join(known.model_fields) or "no options"
-        raise RecipeError(f"options.{key} of model {model}: {first['msg']}", names, "mend the recipe") from None
+        raise in_words(error, f"model {model}", known, "options.") from None
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -6,20 +6,18 @@ document's tables. Widths that the document derives from channels and classes (c
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from imagemint.config import Strict
 from imagemint.models.layers import LabelledConv, LabelledLinear
 from imagemint.models.shapes import ImageShape
 
 _LEAK = 0.2
 
 
-class Options(BaseModel):
+class Options(Strict):
     """No choices: the document fixes everything."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Generator(nn.Module):

@@ -24,9 +24,10 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
+from imagemint.config import Strict
 from imagemint.models.layers import glorot
 from imagemint.models.shapes import ImageShape
 
@@ -35,10 +36,8 @@ Variant = Literal[
 ]  # the keys of NETS
 
 
-class Options(BaseModel):
+class Options(Strict):
     """The family's choices; the ablations of the document are the last four."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     variant: Variant = Field("mnist", description="a row of NETS")
     outputs: Literal[1, "k+1"] = Field(

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from imagemint.config import Strict
 from imagemint.models.shapes import ImageShape
 
 _LEAK = 0.2
 _WIDTHS = (64, 128, 256, 512)  # channels after each halving
 
 
-class Options(BaseModel):
+class Options(Strict):
     """No choices: the document fixes everything."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Generator(nn.Module):

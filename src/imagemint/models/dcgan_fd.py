@@ -14,10 +14,11 @@ units that becomes one more plane of the image.
 from __future__ import annotations
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from imagemint.config import Strict
 from imagemint.models.layers import HalfBatchNorm, glorot
 from imagemint.models.shapes import ImageShape
 
@@ -25,10 +26,8 @@ _DENSE, _MAP = 1024, 128  # G; its convolution is as wide as its map
 _FIRST, _REST = 128, 256  # D
 
 
-class Options(BaseModel):
+class Options(Strict):
     """The choices of both families."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     width: int = Field(1, ge=1, le=3, description="F: multiplies the channels of both networks")
     depth: int = Field(1, ge=1, le=3, description="D: convolutions of the discriminator after its first")

@@ -14,19 +14,18 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
+from imagemint.config import Strict
 from imagemint.models.layers import glorot
 from imagemint.models.shapes import ImageShape
 
 Units = tuple[Annotated[int, Field(ge=1, le=65536)], ...]
 
 
-class Options(BaseModel):
+class Options(Strict):
     """The family's choices."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     hidden_g: Units = Field((1024, 1024), min_length=1, description="units of G's hidden layers")
     hidden_d: Units = Field((256, 256), min_length=1, description="units of D's hidden layers")

@@ -12,9 +12,10 @@ import math
 from typing import Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
+from imagemint.config import Strict
 from imagemint.errors import RecipeError
 from imagemint.models import wgan_gp
 from imagemint.models.layers import DoublingConv, glorot
@@ -24,10 +25,8 @@ from imagemint.seeds import Noise
 Output = Literal["tanh", "relu"]
 
 
-class Options(BaseModel):
+class Options(Strict):
     """The family's choices."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     output: Output = Field("tanh", description="relu is the document's; it cannot draw what is darker than mid-gray")
     width: int = Field(256, ge=4, le=4096, multiple_of=4, description="channels that each dense-residual block adds")

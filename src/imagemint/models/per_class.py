@@ -23,9 +23,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
+from imagemint.config import Strict
 from imagemint.models.layers import DoublingConv, glorot
 from imagemint.models.shapes import ImageShape
 
@@ -33,10 +34,8 @@ _LEAK = 0.2
 _MAP = 128  # channels of G's first map
 
 
-class Options(BaseModel):
+class Options(Strict):
     """The family's choices."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     width: int = Field(32, ge=1, le=256, description="channels of D's first convolution and of G's last block")
     dropout: float = Field(0.4, ge=0, lt=1, description="after each convolution of D and in each block of G")

@@ -11,19 +11,18 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from imagemint.config import Strict
 from imagemint.models.shapes import ImageShape
 
 _LEAK = 0.2
 
 
-class Options(BaseModel):
+class Options(Strict):
     """The family's choices."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     width: int = Field(
         32, ge=4, le=1024, description="channels at half size; doubled at every further halving, up to 8 times"

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
+from imagemint.config import Strict
 from imagemint.models.layers import glorot
 from imagemint.models.shapes import ImageShape
 
@@ -24,10 +25,8 @@ _START = 96  # channels of G's smallest map
 _WIDTHS = (48, 96, 192, 384)  # channels of D after each halving
 
 
-class Options(BaseModel):
+class Options(Strict):
     """The family's choices."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     dropout: float = Field(0.3, ge=0, lt=1, description="in D, after the third convolution and before the output")
 

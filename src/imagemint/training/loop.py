@@ -34,6 +34,7 @@ from imagemint.training.ranks import joined
 from imagemint.training.state import (
     Gan,
     check_parts,
+    drop_old,
     load_checkpoint,
     new_gan,
     save_checkpoint,
@@ -103,8 +104,8 @@ def _opened(gan: Gan, path: Path, facts: RunFacts, resume: bool) -> Iterator[Run
     with ExitStack() as held:
         with gan.ranks.writing() as first:
             if first:
-                run = _open_or_create(path, facts, resume)
-                held.enter_context(_only_one(run.path))
+                held.enter_context(_only_one(_checked(path, facts, resume)))
+                _write_facts(path, facts)
         with gan.ranks.together():
             run = open_run(path)
         _load_newest(gan, run)
@@ -155,8 +156,8 @@ def _slow_down(gan: Gan, run: Run) -> None:
 def _fit(pack: Pack, facts: RunFacts, recipe: Baseline, path: Path, resume: bool) -> Run:
     """The short way of a baseline. Its checkpoint comes last: a run that has none starts over, with equal result."""
     by_class = members(pack)  # before the folder, as above
-    run = _open_or_create(path, facts, resume)
-    with _only_one(run.path):
+    with _only_one(_checked(path, facts, resume)):
+        run = _write_facts(path, facts)
         if not run.checkpoints():
             _drop_half_written(run)
             generator, found = fit(pack, by_class, recipe)
@@ -216,6 +217,9 @@ class Diary:
             for finding in self.watch.look(gan):
                 say(str(finding))
         if "checkpoint" in due:
+            for log in self.run.path.glob("*.jsonl"):  # after a power cut too, what stands for them must come later
+                files.flush(log)
+            files.flush(self.run.path)
             save_checkpoint(gan, self.run)
             seconds = round(time.monotonic() - self.started, 3)
             clock = {"from": self.started_at, "to": gan.images_seen, "seconds": seconds}
@@ -421,18 +425,27 @@ def _precision(recipe: Recipe | Baseline, device: str) -> str:
     return "bf16" if native else "fp32"
 
 
-def _open_or_create(path: Path, facts: RunFacts, resume: bool) -> Run:
+def _checked(path: Path, facts: RunFacts, resume: bool) -> Path:
+    """The folder of a run that may be trained, made if need be; what is in it is not changed. Raises RunError."""
     if (path / "run.json").is_file():
         run = open_run(path)
         if not resume:
             found = f"a run is already at {path} ({run.images_seen} of {run.target} images)"
             raise RunError(found, "a new folder", "add --resume to continue it, or choose another --run")
         _refuse_changes(run, facts)
-        files.write_json(path / "run.json", facts.model_dump(mode="json"))  # the stopping point may have moved
-        return open_run(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    elif path.exists() and (not path.is_dir() or any(not _left_by_a_kill(each) for each in path.iterdir())):
         raise RunError(f"{path} is there and is not a run", "a new or empty folder", "choose another --run")
     path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _left_by_a_kill(path: Path) -> bool:
+    """What lies in a run folder before run.json does."""
+    return path.name == "lock" or path.match(".run.json.*.partial")
+
+
+def _write_facts(path: Path, facts: RunFacts) -> Run:
+    """run.json, for one who holds the folder; of a run that is continued, the stopping point may have moved."""
     files.write_json(path / "run.json", facts.model_dump(mode="json"))
     return open_run(path)
 
@@ -460,6 +473,7 @@ def _settings(facts: RunFacts) -> dict[str, Any]:
 def _go_back_to_checkpoint(gan: Gan, run: Run) -> None:
     """Load the newest whole checkpoint and forget what was logged, drawn or half-written after it."""
     _drop_half_written(run)
+    drop_old(run)  # a kill may have come between the newest checkpoint and this
     checkpoints = run.checkpoints()
     while checkpoints:
         try:

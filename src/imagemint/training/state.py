@@ -182,9 +182,17 @@ def save_checkpoint(gan: Gan, run: Run) -> Path:
             "optimizers": _write(folder / "optimizers.safetensors", _optimizer_tensors(gan)),
         }
         files.write_json(folder / "state.json", state)
-    for old in run.checkpoints()[: -gan.recipe.keep]:
-        shutil.rmtree(old)
+    drop_old(run)
     return dest
+
+
+def drop_old(run: Run) -> None:
+    """Remove all checkpoints but the newest `recipe.keep`, and what is left of one whose removal was cut short."""
+    assert isinstance(run.recipe, Recipe)
+    kept = run.checkpoints()[-run.recipe.keep :]
+    for folder in (run.path / "checkpoints").glob("[0-9]*"):
+        if folder not in kept:
+            shutil.rmtree(folder)
 
 
 def save_fitted(generator: nn.Module, run: Run) -> Path:
@@ -204,8 +212,8 @@ def load_checkpoint(gan: Gan, checkpoint: Path) -> None:
     for name, module in _modules(gan).items():
         _load_module(module, name, weights, checkpoint)
     tensors = _read(checkpoint, "optimizers", state)
-    for name, optimizer in (("generator", gan.optimizer_g), ("discriminator", gan.optimizer_d)):
-        _load_optimizer(optimizer, name, tensors)
+    _load_optimizer(gan.optimizer_g, gan.recipe.optimizer_g, "generator", tensors, checkpoint)
+    _load_optimizer(gan.optimizer_d, gan.recipe.optimizer_d, "discriminator", tensors, checkpoint)
     gan.images_seen, gan.iterations = int(state["images_seen"]), int(state["iterations"])
     gan.pending = dict(state["pending"])
 
@@ -265,12 +273,21 @@ def _optimizer_tensors(gan: Gan) -> dict[str, Tensor]:
     }
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, name: str, tensors: dict[str, Tensor]) -> None:
+# What each optimiser remembers of a parameter.
+_REMEMBERED = {"adam": {"step", "exp_avg", "exp_avg_sq"}, "rmsprop": {"step", "square_avg"}, "sgd": set[str]()}
+
+
+def _load_optimizer(
+    optimizer: torch.optim.Optimizer, choice: Optimizer, name: str, tensors: dict[str, Tensor], checkpoint: Path
+) -> None:
     memory: dict[int, dict[str, Any]] = {}
     for key, tensor in tensors.items():
         whose, index, what = key.split(".", 2)
         if whose == name:
             memory.setdefault(int(index), {})[what] = tensor
+    if any(remembered.keys() != _REMEMBERED[choice.name] for remembered in memory.values()):
+        remedy = f"remove {checkpoint} or train into a new folder"
+        raise RunError(f"{checkpoint} belongs to another optimiser", f"one that {choice.name} wrote", remedy)
     optimizer.load_state_dict({"state": memory, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
