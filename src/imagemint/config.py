@@ -40,7 +40,8 @@ class Strict(BaseModel):
     @classmethod
     def _true_is_no_number(cls, value: Any, about: ValidationInfo) -> Any:
         """Python takes true for 1; who writes `batch_size: true` means something else."""
-        if isinstance(value, bool) and cls.model_fields[str(about.field_name)].annotation is not bool:
+        annotation = cls.model_fields[str(about.field_name)].annotation
+        if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
             raise PydanticCustomError("bool", "neither true nor false")
         return value
 
