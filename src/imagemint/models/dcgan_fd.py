@@ -80,6 +80,8 @@ class Discriminator(nn.Module):
         size = rest * (shape.height // 4) * (shape.width // 4)
         self.layers = nn.Sequential(*layers, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(size, 1))
         glorot(self)
+        if classes:  # Glorot's planes are twenty times fainter than an image, and the label was not learnt for long
+            nn.init.normal_(self.plane.weight)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Shapes and ranges as above."""
