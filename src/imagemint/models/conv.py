@@ -27,7 +27,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from imagemint.models.layers import glorot
+from imagemint.models.layers import ImageConv, glorot
 from imagemint.models.shapes import ImageShape
 
 Variant = Literal[
@@ -142,7 +142,9 @@ class Generator(nn.Module):
             layers += [_transposed(before, conv.channels, conv.kernel, conv.stride)]
             layers += [*_norm2(conv.channels, conv.norm and options.bn_g), _relu(options, options.leaky_g)]
             before = conv.channels
-        self.layers = nn.Sequential(*layers, _transposed(before, shape.channels, *net.g_last))
+        kernel, stride = net.g_last
+        last = ImageConv(before, shape.channels, kernel, stride, padding=(kernel - stride) // 2)
+        self.layers = nn.Sequential(*layers, last)
         glorot(self)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
