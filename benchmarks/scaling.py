@@ -80,7 +80,7 @@ def recipe_and_pack(name: str, folder: Path) -> tuple[Recipe, Pack]:
     return load_recipe(name), open_pack(folder)
 
 
-class _Counter(TorchDispatchMode):
+class Counter(TorchDispatchMode):
     """Counts operators and, by torch's own table, their operations, those of backward passes too.
 
     FlopCounterMode does so as well, but refuses gradient penalties: it does not go with torch.autograd.grad.
@@ -107,7 +107,7 @@ def counted(name: str, folder: Path) -> Step:
     gan = new_gan(run_facts(pack, recipe, device="cpu"))
     feed = Feed(pack, gan)
     d, g = (4 * parameter_count(net) for net in (gan.discriminator, gan.generator))  # before a step freezes D
-    with _Counter() as counter:
+    with Counter() as counter:
         for _ in range(4):
             iterate(gan, feed)
     channels, calls = norm_traffic(gan)
@@ -209,7 +209,7 @@ def lenet_counts() -> tuple[float, int]:
     """Operations an image, and operator calls of a batch of 64, its optimiser included."""
     net = LeNet(1, (28, 28), 10)
     adam = torch.optim.Adam(net.parameters(), fused=True)
-    with _Counter() as counter:
+    with Counter() as counter:
         nn.functional.cross_entropy(net(torch.zeros(64, 1, 28, 28)), torch.zeros(64, dtype=torch.int64)).backward()
         adam.step()
     return counter.flops / 64, counter.calls

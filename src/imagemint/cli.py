@@ -149,7 +149,7 @@ def mint(
         typer.Option("--unlabelled", metavar="N", help="So many without labels."),
     ] = None,
     seed: SeedOption = 0,
-    batch_size: Annotated[int, typer.Option("--batch-size", help="Images at a time; changes nothing else.")] = 256,
+    batch_size: Annotated[int, typer.Option("--batch-size", help="Images at a time; changes nothing else.")] = 128,
 ) -> None:
     """Mint labelled images from a run."""
     made = imagemint.mint(

@@ -11,7 +11,7 @@ from imagemint import seeds
 from imagemint.config import BASELINES, Recipe, load_recipe, recipe_names
 from imagemint.errors import RecipeError
 from imagemint.models import JOINED, MODELS, ImageShape, build, join, parameter_count
-from imagemint.models.layers import DoublingConv, LabelledConv, LabelledLinear
+from imagemint.models.layers import DoublingConv, ImageConv, LabelledConv, LabelledLinear
 from imagemint.models.mitlgan import Parent
 from tests.recipes import gan_recipe
 
@@ -90,6 +90,36 @@ def test_folded_label_planes_are_the_planes(transposed: bool, classes: int) -> N
     else:
         expected = F.conv2d(joined, weight, layer.bias, stride=2, padding=2)
     assert torch.allclose(layer(x, labels), expected)
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernel", "stride", "padding", "output_padding"),
+    [(1, 5, 2, 2, 1), (3, 5, 2, 2, 1), (4, 5, 2, 2, 1), (1, 4, 2, 1, 0), (3, 2, 2, 0, 0), (2, 3, 1, 1, 0)],
+)
+def test_an_image_convolution_is_a_transposed_convolution(
+    channels: int, kernel: int, stride: int, padding: int, output_padding: int
+) -> None:
+    """Values, and gradients of map, weights and biases, whatever the way taken; unequal sides, one pixel too."""
+    layer = ImageConv(6, channels, kernel, stride, padding, output_padding).double()
+    for h, w in ((4, 7), (2, 1)):
+        x = torch.randn(2, 6, h, w, dtype=torch.float64, requires_grad=True)
+        expected = F.conv_transpose2d(x, layer.weight, layer.bias, stride, padding, output_padding)
+        assert layer(x).shape == expected.shape
+        assert torch.allclose(layer(x), expected)
+        inputs, upstream = (x, *layer.parameters()), torch.randn_like(expected)
+        for mine, theirs in zip(
+            *(torch.autograd.grad(y, inputs, upstream) for y in (layer(x), expected)), strict=True
+        ):
+            assert torch.allclose(mine, theirs)
+
+
+def test_an_image_convolution_in_bf16_is_as_near_as_the_ordinary_one() -> None:
+    layer, x = ImageConv(64, 1, 5, 2, 2, 1), torch.randn(8, 64, 14, 14)
+    exact = F.conv_transpose2d(x.double(), layer.weight.double(), layer.bias.double(), 2, 2, 1)  # type: ignore[union-attr]
+    with torch.autocast("cpu", torch.bfloat16):
+        ordinary = F.conv_transpose2d(x, layer.weight, layer.bias, 2, 2, 1)
+        mine = layer(x)
+    assert float((mine - exact).detach().std()) < 1.5 * float((ordinary - exact).detach().std())
 
 
 def test_a_doubling_convolution_is_upsampling_and_a_convolution() -> None:

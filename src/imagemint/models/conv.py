@@ -28,7 +28,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from imagemint.config import Strict
-from imagemint.models.layers import glorot
+from imagemint.models.layers import ImageConv, glorot
 from imagemint.models.shapes import ImageShape
 
 Variant = Literal[
@@ -141,7 +141,9 @@ class Generator(nn.Module):
             layers += [_transposed(before, conv.channels, conv.kernel, conv.stride)]
             layers += [*_norm2(conv.channels, conv.norm and options.bn_g), _relu(options, options.leaky_g)]
             before = conv.channels
-        self.layers = nn.Sequential(*layers, _transposed(before, shape.channels, *net.g_last))
+        kernel, stride = net.g_last
+        last = ImageConv(before, shape.channels, kernel, stride, padding=(kernel - stride) // 2)
+        self.layers = nn.Sequential(*layers, last)
         glorot(self)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:

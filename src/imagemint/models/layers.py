@@ -66,7 +66,7 @@ class LabelledConv(nn.Module):
 
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if self.transposed:
-            return F.conv_transpose2d(x, weight, bias, stride=2, padding=2, output_padding=1)
+            return transposed_convolution(x, weight, bias, stride=2, padding=2, output_padding=1)
         return F.conv2d(x, weight, bias, stride=2, padding=2)
 
     def extra_repr(self) -> str:
@@ -74,6 +74,42 @@ class LabelledConv(nn.Module):
         i, o = self.weight.shape[:2]
         i, o = (i, o) if self.transposed else (o, i)
         return f"{i} + {self.classes} labels -> {o}, 5x5, {'x2' if self.transposed else '/2'}"
+
+
+class ImageConv(nn.ConvTranspose2d):
+    """The transposed convolution that makes an image: as nn.ConvTranspose2d, by the quicker way below.
+
+    For square kernels, strides and paddings, without groups or dilation.
+    """
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """`[n, in, h, w]` -> `[n, out, h', w']`."""
+        assert output_size is None
+        sizes = {"stride": self.stride[0], "output_padding": int(self.output_padding[0])}
+        return transposed_convolution(x, self.weight, self.bias, padding=int(self.padding[0]), **sizes)
+
+
+def transposed_convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int, padding: int, output_padding: int
+) -> Tensor:
+    """F.conv_transpose2d: `[n, in, h, w]`, weight `[in, out, k, k]` -> `[n, out, h', w']`.
+
+    To the one or three channels of an image the CPU's routine is slow: it works on blocks of output channels, which
+    are nearly empty then. So each pixel's k x k patches are made by one matrix product and added up where they
+    overlap: an exact identity. The sums are fp32, under autocast too, as they are inside the routine.
+    """
+    n, _, h, w = x.shape
+    out, k = weight.shape[1], weight.shape[2]
+    if out > _FEW or x.device.type != "cpu":
+        return F.conv_transpose2d(x, weight, bias, stride, padding, output_padding)
+    patches = torch.bmm(weight.flatten(1).t().expand(n, -1, -1), x.flatten(2))  # [n, out x k x k, h x w]
+    size = [stride * (side - 1) + k - 2 * padding + output_padding for side in (h, w)]
+    wide = patches.float() if patches.dtype == torch.bfloat16 else patches
+    images = F.fold(wide, size, k, padding=padding, stride=stride)
+    return images if bias is None else images + bias.view(-1, 1, 1)
+
+
+_FEW = 3  # channels; measured for 5x5 at 1, 3, 4 and 8: 2.3, 1.4, 1.2 and 0.7 times as fast with its gradient
 
 
 class DoublingConv(nn.Conv2d):

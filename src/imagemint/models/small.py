@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imagemint.config import Strict
+from imagemint.models.layers import ImageConv
 from imagemint.models.shapes import ImageShape
 
 _LEAK = 0.2
@@ -43,7 +44,7 @@ class Generator(nn.Module):
         self.dense = nn.Linear(z_size + options.embedding, self.start[0] * self.start[1] * self.start[2])
         self.norm = nn.BatchNorm2d(widths[0])
         self.ups = nn.ModuleList(_Up(a, b) for a, b in pairwise(widths))
-        self.last = nn.ConvTranspose2d(widths[-1], shape.channels, 4, stride=2, padding=1)
+        self.last = ImageConv(widths[-1], shape.channels, 4, stride=2, padding=1)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """Shapes and ranges as above."""
