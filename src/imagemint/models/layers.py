@@ -103,7 +103,7 @@ def transposed_convolution(
     if out > _FEW or x.device.type != "cpu":
         return F.conv_transpose2d(x, weight, bias, stride, padding, output_padding)
     patches = torch.bmm(weight.flatten(1).t().expand(n, -1, -1), x.flatten(2))  # [n, out x k x k, h x w]
-    size = [stride * (side - 1) + k - 2 * padding + output_padding for side in (h, w)]
+    size = tuple(stride * (side - 1) + k - 2 * padding + output_padding for side in (h, w))
     wide = patches.float() if patches.dtype == torch.bfloat16 else patches
     images = F.fold(wide, size, k, padding=padding, stride=stride)
     return images if bias is None else images + bias.view(-1, 1, 1)
