@@ -131,6 +131,14 @@ class DoublingConv(nn.Conv2d):
         return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
 
 
+def normalised(x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(x - mean) / sqrt(variance) x weight + bias: `[n, channels, ...]`, the others one value a channel."""
+    scale = weight * torch.rsqrt(variance)
+    shift = bias - mean * scale
+    wide = (-1,) + (1,) * (x.dim() - 2)
+    return (x.float() * scale.view(wide) + shift.view(wide)).to(x.dtype)
+
+
 class HalfBatchNorm(nn.Module):
     """Batch normalisation by one half of the batch: `[n, channels, ...]` -> the same shape.
 
@@ -158,10 +166,7 @@ class HalfBatchNorm(nn.Module):
             self._remember(mean.detach(), variance.detach(), reference.shape[1])
         else:
             mean, variance = self.running_mean, self.running_var
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        shift = self.bias - mean * scale
-        wide = (-1,) + (1,) * (x.dim() - 2)
-        return (x.float() * scale.view(wide) + shift.view(wide)).to(x.dtype)
+        return normalised(x, mean, variance + self.eps, self.weight, self.bias)
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor, values: int) -> None:

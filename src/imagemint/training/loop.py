@@ -46,6 +46,7 @@ from imagemint.training.watch import NOT_FINITE, ROLLBACK_RATE, Watch, not_finit
 
 PICTURE_COLUMNS = 10  # samples of each class in a picture
 PICTURE_ROWS = 20  # classes in a picture
+DUE = ("log", "choose", "picture", "watch", "checkpoint")  # what is written; the recipe has an `_every` for each
 
 
 def train(
@@ -137,10 +138,11 @@ def _roll_back(error: TrainingError, gan: Gan, run: Run) -> Gan:
         _load_newest(gan, run)
     with gan.ranks.writing() as first:
         if first:
-            finding = not_finite(error, failed, gan.images_seen, rolled_back=back)
-            say(str(write_down(run, finding)))
+            finding = write_down(run, not_finite(error, failed, gan.images_seen, rolled_back=back))
     if not back:
         raise error
+    if gan.ranks.first:
+        say(str(finding))
     _slow_down(gan, run)
     return gan
 
@@ -189,9 +191,6 @@ def _train(gan: Gan, feed: Feed, run: Run) -> None:
             if stop:
                 say(f"stopped at {gan.images_seen} of {target} images; the same command with --resume goes on")
                 raise KeyboardInterrupt
-
-
-DUE = ("log", "choose", "picture", "watch", "checkpoint")  # the recipe has an `_every` for each
 
 
 class Diary:
@@ -490,7 +489,6 @@ def _go_back_to_checkpoint(gan: Gan, run: Run) -> None:
     for picture in run.samples():
         if int(picture.stem) > gan.images_seen:
             picture.unlink()
-    _slow_down(gan, run)
 
 
 def _drop_half_written(run: Run) -> None:

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from imagemint import errors
 from imagemint.errors import ImagemintError, RecipeError, RunError, mendable
-from imagemint.models.layers import HalfBatchNorm
+from imagemint.models.layers import HalfBatchNorm, normalised
 
 _MESSAGE = 8192  # bytes of an error that travel between ranks
 
@@ -248,10 +248,7 @@ class GlobalBatchNorm(nn.Module):
             mean, variance = self._statistics(x)
         else:
             mean, variance = self.running_mean, self.running_var
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        shift = self.bias - mean * scale
-        wide = (-1,) + (1,) * (x.dim() - 2)
-        return (x.float() * scale.view(wide) + shift.view(wide)).to(x.dtype)
+        return normalised(x, mean, variance + self.eps, self.weight, self.bias)
 
     def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of each channel, float `[channels]`."""
