@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imagemint.config import Strict
-from imagemint.models.layers import HalfBatchNorm, glorot
+from imagemint.models.layers import DoublingConv, HalfBatchNorm, glorot
 from imagemint.models.shapes import ImageShape
 
 _DENSE, _MAP = 1024, 128  # G; its convolution is as wide as its map
@@ -51,11 +51,9 @@ class Generator(nn.Module):
             nn.Linear(_DENSE, channels * h * w),
             *(_norm(options, nn.BatchNorm1d(channels * h * w)), nn.ReLU()),
             nn.Unflatten(1, (channels, h, w)),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(channels, channels, 5, padding=2),
+            DoublingConv(channels, channels, 5),
             *(_norm(options, nn.BatchNorm2d(channels)), nn.ReLU()),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(channels, shape.channels, 5, padding=2),
+            DoublingConv(channels, shape.channels, 5),
         )
         glorot(self)
 
@@ -75,11 +73,12 @@ class Discriminator(nn.Module):
         self.plane = nn.Linear(classes, shape.height * shape.width) if classes else nn.Identity()
         first, rest = _FIRST * options.width, _REST * options.width
         layers: list[nn.Module] = [nn.Conv2d(shape.channels + bool(classes), first, 3, stride=2, padding=1)]
-        layers += [_norm(options, nn.BatchNorm2d(first)), nn.ELU()]
+        layers += [_norm(options, nn.BatchNorm2d(first))]
         for before in (first, *[rest] * (options.depth - 1)):
-            layers += [nn.Conv2d(before, rest, 3, padding=1), _norm(options, nn.BatchNorm2d(rest)), nn.ELU()]
+            layers += [nn.ELU(), nn.Conv2d(before, rest, 3, padding=1), _norm(options, nn.BatchNorm2d(rest))]
+        layers += [nn.MaxPool2d(2), nn.ELU()]  # ELU rises everywhere: it may as well come after the maximum
         size = rest * (shape.height // 4) * (shape.width // 4)
-        self.layers = nn.Sequential(*layers, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(size, 1))
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(size, 1))
         glorot(self)
         if isinstance(self.plane, nn.Linear):  # with Glorot's weights it is twenty times fainter than an image
             nn.init.normal_(self.plane.weight)
@@ -89,7 +88,7 @@ class Discriminator(nn.Module):
         if self.classes:
             plane = self.plane(F.one_hot(labels, self.classes).to(images.dtype))
             images = torch.cat([images, plane.to(images.dtype).view(-1, 1, *images.shape[2:])], 1)
-        return self.layers(images).squeeze(1)
+        return self.layers(images.contiguous(memory_format=torch.channels_last)).squeeze(1)
 
 
 def _norm(options: Options, plain: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
