@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from imagemint.classifiers import train_classifier
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import StudyError
+from imagemint.runs import Finding, append_line
 from imagemint.studies import run as module
 from imagemint.studies.arms import ARMS, Arm
 from imagemint.studies.report import report
@@ -254,6 +255,18 @@ def test_report_of_an_unfinished_study_says_so(gan: FakeGan, packs: tuple[Pack, 
     for count in (0, 1, 9):
         (out / "rows.jsonl").write_text("".join(lines[:count]))
         assert f"{count} of 28 classifiers" in report(out).read_text()
+
+
+def test_findings_of_a_training_stand_in_the_report(packs: tuple[Pack, Pack], tmp_path: Path) -> None:
+    found = quick(packs, tmp_path / "out", budgets=[5], arms=["classic", "mix+classic"])
+    assert "Nothing was found to be wrong" in found.report.read_text()
+    wrong = Finding(
+        images_seen=64, name="mode <collapse>", began=32, evidence="all are alike", remedy="lower the rate"
+    )
+    append_line(found.trainings("5")[1].path / "findings.jsonl", wrong.model_dump(mode="json"))
+    html = report(found).read_text()
+    assert "wrong with 1 of 2 trainings" in html and "repeat 2" in html and "Nothing was found" not in html
+    assert "mode &lt;collapse&gt;" in html and "since 32 images: all are alike" in html and wrong.remedy in html
 
 
 def test_one_repeat_says_that_it_cannot_say(gan: FakeGan, packs: tuple[Pack, Pack], tmp_path: Path) -> None:

@@ -117,9 +117,14 @@ def pair(digits: Pack, tiny: Recipe, tmp_path_factory: pytest.TempPathFactory) -
         labels = np.where(np.arange(400) % 2, -1, np.array(digits.labels[:400]))
         writer.add(np.array(digits.pixels[:400]), labels)
     packs = {"dcgan": folder / "larger", "semi-supervised": folder / "few"}
+    parents = [str(train(digits, tiny, folder / f"parent-{k}", images=64, seed=k).path) for k in range(2)]
+    wanted = recipes(tiny)
+    joins = {"options": {"width": 8, "blocks": 2, "dropout": 0.0}, "d_steps": 2, "z_size": 16, "parents": parents}
+    sgd = {key: getattr(wanted["wgan-gp"], key).model_dump() for key in ("optimizer_g", "optimizer_d")}
+    wanted["mitlgan"] = gan_recipe("mitlgan", {**SMALL, **sgd, "precision": "fp32", **joins})
     jobs = {
         name: {"pack": str(packs.get(name, digits.path)), "recipe": recipe.model_dump(mode="json")}
-        for name, recipe in recipes(tiny).items()
+        for name, recipe in wanted.items()
     }
     torch.save(norms(), folder / "norms.pt")
     (folder / "jobs.json").write_text(json.dumps(jobs))
@@ -152,14 +157,13 @@ def weights(facts: Any, checkpoint: Path | None = None) -> Tensor:
         "ccgan",
         "virtual",
         "wgan-gp",
+        "mitlgan",
     ],
 )
-def test_two_ranks_train_what_one_trains_with_the_same_batch(
-    name: str, pair: Path, tiny: Recipe, tmp_path: Path
-) -> None:
+def test_two_ranks_train_what_one_trains_with_the_same_batch(name: str, pair: Path, tmp_path: Path) -> None:
     two = open_run(pair / name)
-    pack = json.loads((pair / "jobs.json").read_text())[name]["pack"]
-    one = train(open_pack(pack), recipes(tiny)[name], tmp_path / "one", seed=3, device="cpu")
+    job = json.loads((pair / "jobs.json").read_text())[name]
+    one = train(open_pack(job["pack"]), Recipe.model_validate(job["recipe"]), tmp_path / "one", seed=3, device="cpu")
     assert (one.facts.processes, two.facts.processes) == (1, 2)
     before, alone, shared = weights(one.facts), weights(one.facts, one.newest()), weights(one.facts, two.newest())
     assert (shared - alone).norm() < 1e-3 * (alone - before).norm()

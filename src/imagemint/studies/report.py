@@ -15,8 +15,9 @@ import numpy as np
 
 from imagemint import files, images
 from imagemint.classifiers import AT_LEAST
+from imagemint.config import Recipe
 from imagemint.data.pack import Pack, open_pack
-from imagemint.runs import open_run
+from imagemint.runs import Run
 from imagemint.studies.arms import ARMS, COMPARISONS, in_words
 from imagemint.studies.page import data_uri, figure, figures, page, table
 from imagemint.studies.results import Study, cell, open_study
@@ -60,7 +61,7 @@ def report(study: Study | Path | str, *, measures: Measures | None = None) -> Pa
         _pictures(study),
         _by_class(study),
         _confusions(study),
-        _losses(study),
+        _trainings(study),
         _measures(study),
         _method(study),
         _again(study),
@@ -400,17 +401,35 @@ def _confusion(study: Study, budget: str, arm: str) -> np.ndarray:
     return shares
 
 
-def _losses(study: Study) -> str:
+def _trainings(study: Study) -> str:
+    """What the trainings said of themselves: findings in words, then their losses."""
+    runs = {(budget, repeat): run for budget in study.budgets for repeat, run in study.trainings(budget).items()}
+    gans = {cell: run for cell, run in runs.items() if isinstance(run.recipe, Recipe)}
+    if not gans:
+        return ""
+    found = [(cell, each) for cell, run in gans.items() for each in run.findings()]
+    words = "<p>Nothing was found to be wrong with any training.</p>"
+    if found:
+        wrong = len({cell for cell, _ in found})
+        rows = [
+            f"<tr><th>{escape(in_words(budget))}<small>repeat {repeat + 1}</small></th>"
+            f"<td><b>{escape(each.name)}</b> since {each.began:,} images: {escape(each.evidence)}</td>"
+            f"<td>{escape(each.remedy)}</td></tr>"
+            for (budget, repeat), each in found
+        ]
+        words = (
+            f"<p><b>Something was found to be wrong with {wrong} of {_count(len(gans), 'training')}</b>, which may "
+            "be why minted images do not help more. What to do stands beside it.</p>"
+            f"{table(['', 'found', 'what to do'], rows)}"
+        )
+    return f"<h2>How the GANs trained</h2>{words}{_losses(study, gans)}"
+
+
+def _losses(study: Study, gans: dict[tuple[str, int], Run]) -> str:
     parts = {"loss_d": ("#0072b2", "discriminator"), "loss_g": ("#d55e00", "generator")}
     logs: dict[str, list[list[dict[str, Any]]]] = {}
-    for budget in study.budgets:
-        for repeat in range(study.facts["extent"]["repeats"]):
-            folder = study.path / "runs" / cell(budget, repeat)
-            log = open_run(folder).log() if (folder / "run.json").is_file() else []
-            if any(name in line for line in log for name in parts):  # a baseline has none
-                logs.setdefault(budget, []).append(log)
-    if not logs:
-        return ""
+    for (budget, _), run in gans.items():
+        logs.setdefault(budget, []).append(run.log())
     values = [
         line[name] for found in logs.values() for log in found for line in log for name in parts if name in line
     ]
@@ -432,8 +451,8 @@ def _losses(study: Study) -> str:
         return figure(draw, 4, 2.8, f"Losses of generator and discriminator, {in_words(budget)}")
 
     panels = [panel(budget, found) for budget, found in logs.items()]
-    note = '<p class="note">One pair of lines for each repeat; the same scale in each picture.</p>'
-    return f"<h2>How the GANs trained</h2>{figures(panels)}{note}"
+    note = '<p class="note">Losses: one pair of lines for each repeat; the same scale in each picture.</p>'
+    return f"{figures(panels)}{note}"
 
 
 def _shortened(name: str) -> str:

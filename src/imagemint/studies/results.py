@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from imagemint.errors import StudyError
-from imagemint.runs import read_lines
+from imagemint.runs import Run, open_run, read_lines
 from imagemint.studies.arms import COMPARISONS, in_words
 from imagemint.studies.verdict import Difference, Interval, compare, interval
 
@@ -55,6 +55,11 @@ class Study:
         """Repeats of a budget for which all of these arms are there."""
         done = [{row["repeat"] for row in self.rows if row["budget"] == budget and row["arm"] == arm} for arm in arms]
         return sorted(set.intersection(*done)) if done else []
+
+    def trainings(self, budget: str) -> dict[int, Run]:
+        """The run of each repeat of a budget that has begun to train its GAN."""
+        folders = {r: self.path / "runs" / cell(budget, r) for r in range(self.facts["extent"]["repeats"])}
+        return {r: open_run(folder) for r, folder in folders.items() if (folder / "run.json").is_file()}
 
     def predictions(self, budget: str, repeat: int, arm: str) -> np.ndarray:
         """int64 `[n]`: what the classifier of a row says about each test image."""
