@@ -36,7 +36,9 @@ from imagemint.classifiers import LeNet, train_classifier
 from imagemint.config import Recipe, load_recipe
 from imagemint.data.pack import Pack, open_pack, writing
 from imagemint.models import parameter_count
-from imagemint.training.loop import Feed, iterate, run_facts
+from imagemint.training.facts import run_facts
+from imagemint.training.feed import Feed
+from imagemint.training.loop import iterate
 from imagemint.training.ranks import joined
 from imagemint.training.state import Gan, new_gan
 

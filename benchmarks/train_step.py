@@ -48,7 +48,9 @@ from imagemint.losses import LOSSES, gradient_penalty, zero_centred
 from imagemint.minting import mint
 from imagemint.models import ImageShape, build, parameter_count
 from imagemint.models.layers import ImageConv
-from imagemint.training.loop import Feed, iterate, run_facts, train
+from imagemint.training.facts import run_facts
+from imagemint.training.feed import Feed
+from imagemint.training.loop import iterate, train
 from imagemint.training.state import new_gan, sees_labels
 
 RECIPES = ("cdcgan", "dcgan-64", "conv-cifar-final", "wgan-gp", "sgan-mnist", "fewshot")

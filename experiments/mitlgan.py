@@ -34,7 +34,7 @@ from imagemint.data.pack import Pack, open_pack
 from imagemint.metrics.features import Halves, halves, train_judge
 from imagemint.metrics.frechet import Moments, frechet
 from imagemint.runs import Run, read_lines
-from imagemint.training.loop import PICTURE_COLUMNS
+from imagemint.training.folder import PICTURE_COLUMNS
 from imagemint.training.state import load_generator
 
 mpl.use("Agg")

@@ -25,7 +25,7 @@ from imagemint import cli
 from imagemint.config import Recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.runs import Finding
-from imagemint.training import loop
+from imagemint.training.folder import only_one
 from imagemint.training.loop import train
 from imagemint.training.watch import write_down
 from tests.recipes import gan_recipe
@@ -263,7 +263,7 @@ def test_a_second_training_into_a_run_is_refused_and_changes_nothing(
     (tmp_path / "tiny.yaml").write_text(json.dumps(tiny.model_dump(mode="json", exclude_none=True)))
     before = (run.path / "run.json").read_bytes()
     words = ("train", digits.path, "--recipe", "tiny.yaml", "--run", "run", "--resume", "--images", 64)
-    with loop._only_one(run.path):
+    with only_one(run.path):
         refused(imagemint(*words), "another process is training into run", "choose another --run")
     assert (run.path / "run.json").read_bytes() == before
     assert imagemint(*words).status == 0

@@ -1,6 +1,6 @@
-"""MNIST's training images in three disjoint parts: settings are chosen on the first two, the final table draws from the third.
+"""MNIST's training images in three disjoint parts: settings are chosen on two, the final table draws from the third.
 
-    python experiments/fewshot/pools.py mnist-train.pack OUT    # OUT/tune-pool.pack, tune-test.pack, final-pool.pack
+python experiments/fewshot/pools.py mnist-train.pack OUT    # OUT/tune-pool.pack, tune-test.pack, final-pool.pack
 """
 
 from __future__ import annotations

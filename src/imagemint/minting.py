@@ -13,7 +13,7 @@ from imagemint.data.pack import UNLABELLED, Minting, Pack, Step, check_absent, w
 from imagemint.errors import RunError
 from imagemint.progress import progress
 from imagemint.runs import Run, checkpoint_state, open_run, seen_packs
-from imagemint.training.loop import usable_device
+from imagemint.training.facts import usable_device
 from imagemint.training.state import load_generator, sees_labels
 
 BATCH_SIZE = 128  # images; on a CPU 10 to 30 % faster than 256, whose maps outgrow its caches

@@ -20,6 +20,7 @@ from torch import nn
 from imagemint.config import Recipe
 from imagemint.models.layers import HalfBatchNorm
 from imagemint.training import loop
+from imagemint.training.folder import draw_samples
 from imagemint.training.loop import train
 from imagemint.training.ranks import Ranks, joined, normalise_globally
 from imagemint.training.step import generator_step
@@ -89,7 +90,7 @@ def main() -> None:
         again("extended", images=64)
         again("extended", resume=True)
 
-        draw = loop._picture
+        draw = draw_samples
         loop.__dict__["generator_step"] = on_rank(1, 2, generator_step, lambda: os.kill(os.getpid(), signal.SIGTERM))
         seen["stopped"] = broken(lambda: again("stopped"))
         loop.__dict__["generator_step"] = generator_step
@@ -99,7 +100,7 @@ def main() -> None:
         )
         seen["nan"] = broken(lambda: again("nan"))
         loop.__dict__["generator_step"] = generator_step
-        loop.__dict__["_picture"] = on_rank(0, 1, draw, full)
+        loop.__dict__["draw_samples"] = on_rank(0, 1, draw, full)
         seen["full"] = broken(lambda: again("full"))
     (folder / f"{ranks.rank}.json").write_text(json.dumps(seen))
 

@@ -17,8 +17,9 @@ from imagemint.errors import PackError, RunError
 from imagemint.images import to_images
 from imagemint.metrics.features import Halves, train_judge
 from imagemint.minting import mint
-from imagemint.training import choice, loop
+from imagemint.training import choice
 from imagemint.training.choice import Chooser
+from imagemint.training.feed import Feed
 from imagemint.training.loop import train
 from imagemint.training.state import Gan, load_generator, new_gan
 
@@ -120,9 +121,9 @@ def test_held_out_images_never_reach_the_networks_or_the_judge(
 ) -> None:
     fed: set[bytes] = set()
     learned: list[np.ndarray] = []
-    batch, judge = loop.Feed.batch, train_judge
+    batch, judge = Feed.batch, train_judge
 
-    def spy(feed: loop.Feed, images_seen: int) -> tuple[Tensor, Tensor]:
+    def spy(feed: Feed, images_seen: int) -> tuple[Tensor, Tensor]:
         images, labels = batch(feed, images_seen)
         fed.update(each.numpy().tobytes() for each in images)
         return images, labels
@@ -131,7 +132,7 @@ def test_held_out_images_never_reach_the_networks_or_the_judge(
         learned.append(reference)
         return judge(pack, reference, seed)
 
-    monkeypatch.setattr(loop.Feed, "batch", spy)
+    monkeypatch.setattr(Feed, "batch", spy)
     monkeypatch.setattr(choice, "train_judge", judge_spy)
     run = train(
         few, load_recipe(recipe, {"images": 240, "choose_every": 240, "picture_every": 240}), tmp_path / "run"
@@ -154,7 +155,7 @@ def test_real_images_measure_better_than_noise(
     """The measure tells good from bad class by class, even with two held-out images of each."""
     run = train(few, bank(images=12), tmp_path / "run")
     gan = new_gan(run.facts)
-    feed = loop.Feed(few, gan)
+    feed = Feed(few, gan)
     assert feed.held_out is not None
     chooser = Chooser(few, feed.held_out, gan, run)
     bad = chooser.measure(gan)

@@ -16,6 +16,9 @@ from imagemint.minting import mint
 from imagemint.models.layers import last_features
 from imagemint.runs import list_runs, open_run
 from imagemint.training import loop, step
+from imagemint.training.facts import run_facts
+from imagemint.training.feed import Feed
+from imagemint.training.folder import only_one
 from imagemint.training.loop import train
 from imagemint.training.state import load_checkpoint, new_gan
 from imagemint.training.step import discriminator_step, fakes, generator_step
@@ -66,7 +69,7 @@ def test_real_and_fake_images_are_moved_by_the_same_maps_and_by_new_ones_every_t
 ) -> None:
     """Different maps would tell D which images are real; what D is shown is what this looks at."""
     recipe = tiny.model_copy(update={"augment": "affine", "penalty": None})
-    gan = new_gan(loop.run_facts(digits, recipe))
+    gan = new_gan(run_facts(digits, recipe))
     shown: list[torch.Tensor] = []
     gan.discriminator.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0].detach()))
     images, labels = torch.rand(16, 1, 8, 8) * 2 - 1, torch.arange(16) % 10
@@ -84,7 +87,7 @@ def test_real_and_fake_images_are_moved_by_the_same_maps_and_by_new_ones_every_t
 def test_after_one_half_life_the_average_is_half_way_weights_and_batch_statistics_alike(
     digits: Pack, tiny: Recipe
 ) -> None:
-    gan = new_gan(loop.run_facts(digits, tiny.model_copy(update={"ema_images": 16})))
+    gan = new_gan(run_facts(digits, tiny.model_copy(update={"ema_images": 16})))
     gan.images_seen = 10_000
     assert gan.ema is not None
     before = [value.clone() for value in gan.ema.state_dict().values()]
@@ -169,10 +172,10 @@ def test_a_second_process_is_refused(digits: Pack, tiny: Recipe, tmp_path: Path)
     (tmp_path / "run").mkdir()
 
     def enter() -> None:
-        with loop._only_one(tmp_path / "run"):
+        with only_one(tmp_path / "run"):
             pass
 
-    with loop._only_one(tmp_path / "run"), pytest.raises(RunError, match="another process"):
+    with only_one(tmp_path / "run"), pytest.raises(RunError, match="another process"):
         enter()
     enter()
 
@@ -206,8 +209,8 @@ def test_without_labels_an_unconditional_network_learns_from_every_image(digits:
 
 def test_a_balanced_batch_holds_as_many_of_every_class_in_their_order(digits: Pack, tiny: Recipe) -> None:
     recipe = load_recipe(tiny, {"balanced": True, "batch_size": 3})
-    gan = new_gan(loop.run_facts(digits, recipe))
-    feed = loop.Feed(digits, gan)
+    gan = new_gan(run_facts(digits, recipe))
+    feed = Feed(digits, gan)
     assert gan.batch == 30
     seen = []
     for step_number in range(4):
@@ -225,8 +228,8 @@ def test_a_semi_supervised_batch_mixes_labelled_and_unlabelled_images(digits: Pa
         writer.add(np.array(digits.pixels), labels)
     small = {"batch_size": 16, "images": 1600, "log_every": 160, "labelled_share": 0.75, "precision": "fp32"}
     few = open_pack(tmp_path / "few")
-    gan = new_gan(loop.run_facts(few, load_recipe("sgan-mnist", small)))
-    assert int((loop.Feed(few, gan).batch(0)[1] >= 0).sum()) == 12
+    gan = new_gan(run_facts(few, load_recipe("sgan-mnist", small)))
+    assert int((Feed(few, gan).batch(0)[1] >= 0).sum()) == 12
     run = train(few, load_recipe("sgan-mnist", small), tmp_path / "run")
     accuracy = [line["accuracy"] for line in run.log()]
     assert all(0 <= each <= 1 for each in accuracy)
@@ -235,14 +238,14 @@ def test_a_semi_supervised_batch_mixes_labelled_and_unlabelled_images(digits: Pa
 
 def test_loss_and_number_of_outputs_must_agree(digits: Pack) -> None:
     with pytest.raises(RecipeError, match=r"loss semi-supervised with options\.outputs 1"):
-        loop.run_facts(digits, load_recipe("sgan-mnist", {"options.outputs": 1}))
+        run_facts(digits, load_recipe("sgan-mnist", {"options.outputs": 1}))
     with pytest.raises(RecipeError, match=r"loss hinge with options\.outputs k\+1"):
-        loop.run_facts(digits, load_recipe("sgan-mnist", {"loss": "hinge"}))
+        run_facts(digits, load_recipe("sgan-mnist", {"loss": "hinge"}))
 
 
 def test_pretraining_moves_the_discriminator_alone(digits: Pack, tiny: Recipe) -> None:
-    gan = new_gan(loop.run_facts(digits, load_recipe(tiny, {"pretrain_images": 48})))
-    feed, before = loop.Feed(digits, gan), [p.detach().clone() for p in gan.generator.parameters()]
+    gan = new_gan(run_facts(digits, load_recipe(tiny, {"pretrain_images": 48})))
+    feed, before = Feed(digits, gan), [p.detach().clone() for p in gan.generator.parameters()]
     moved = []
     for _ in range(4):
         d = [p.detach().clone() for p in gan.discriminator.parameters()]
@@ -255,9 +258,9 @@ def test_pretraining_moves_the_discriminator_alone(digits: Pack, tiny: Recipe) -
 
 def test_feature_matching_lowers_the_distance_of_the_features(digits: Pack, tiny: Recipe) -> None:
     recipe = load_recipe(tiny, {"loss_g": "feature-matching", "augment": "none", "options.width": 64})
-    gan = new_gan(loop.run_facts(digits, recipe))
+    gan = new_gan(run_facts(digits, recipe))
     labels = torch.arange(16) % 10
-    real, _ = loop.Feed(digits, gan).batch(0)
+    real, _ = Feed(digits, gan).batch(0)
     losses = [float(generator_step(gan, real, fakes(gan, labels, "z"), labels, 0)["loss_g"]) for _ in range(30)]
     assert losses[-1] < losses[0] / 4
     with last_features(gan.discriminator) as features:

@@ -21,7 +21,8 @@ from imagemint.models import parameter_count, total_count
 from imagemint.models.mitlgan import MitlganGenerator
 from imagemint.runs import ParentFacts, Run, open_run
 from imagemint.training import loop
-from imagemint.training.loop import run_facts, train
+from imagemint.training.facts import run_facts
+from imagemint.training.loop import train
 from imagemint.training.parents import load_parents
 from imagemint.training.state import load_generator, new_gan
 from imagemint.training.step import generator_step

@@ -19,7 +19,7 @@ from imagemint.data.pack import Pack, Step, open_pack, writing
 from imagemint.errors import RecipeError, RunError
 from imagemint.models.layers import HalfBatchNorm
 from imagemint.runs import open_run
-from imagemint.training import loop
+from imagemint.training.folder import refuse_changes
 from imagemint.training.loop import train
 from imagemint.training.ranks import Ranks
 from imagemint.training.state import load_checkpoint, new_gan
@@ -253,4 +253,4 @@ def test_a_run_is_not_resumed_on_another_device(
 ) -> None:
     run = train(digits, tiny, tmp_path / "run", images=32, device="cpu")
     with pytest.raises(RunError, match="device was cpu and is cuda"):
-        loop._refuse_changes(run, run.facts.model_copy(update={"device": "cuda"}))
+        refuse_changes(run, run.facts.model_copy(update={"device": "cuda"}))

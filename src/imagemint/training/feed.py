@@ -1,0 +1,70 @@
+"""Which images of a pack a training sees, and in what order."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imagemint import images, seeds
+from imagemint.config import Baseline, Recipe
+from imagemint.data.batches import Batches
+from imagemint.data.pack import Pack
+from imagemint.losses import LOSSES
+from imagemint.metrics.features import Halves
+from imagemint.training.choice import hold_out
+from imagemint.training.state import Gan
+
+
+class Feed:
+    """The images of a pack that a recipe can use, batch by batch, addressed by images seen.
+
+    They stay uint8 on the disk till then. A batch is drawn from the whole pack; or, where the recipe is `balanced`,
+    as much from every class, class by class; or, where it is semi-supervised and some images have no label, from both
+    kinds in `labelled_share`. Where the best weights are wanted, images are held out to choose them by, and neither
+    they nor exact copies of them are ever fed.
+    """
+
+    def __init__(self, pack: Pack, gan: Gan) -> None:
+        self.pack, self.device, self.batch_size, self.ranks = pack, gan.device, gan.batch, gan.ranks
+        self.held_out = hold_out(pack, gan.recipe, gan.seed)
+        parts = _parts(pack, gan, self.held_out)
+        gan.ranks.check_shares([count for _, count in parts])
+        seeds_of = [gan.seed] if len(parts) == 1 else [seeds.derive(gan.seed, "part", k) for k in range(len(parts))]
+        self.parts = [
+            (indices, Batches(len(indices), seed), count)
+            for (indices, count), seed in zip(parts, seeds_of, strict=True)
+        ]
+
+    def fed(self) -> np.ndarray:
+        """Indices of the images that the networks ever see, int64, ascending."""
+        return np.sort(np.concatenate([indices for indices, _, _ in self.parts]))
+
+    def batch(self, images_seen: int) -> tuple[Tensor, Tensor]:
+        """Images float `[n, c, h, w]` in [-1, 1] and labels int64 `[n]`, -1 where there is none: this rank's rows."""
+        batches = images_seen // self.batch_size
+        chosen = [indices[order.take(batches * count, count)] for indices, order, count in self.parts]
+        picks = self.ranks.mine(np.concatenate(chosen))
+        pixels, labels = torch.from_numpy(self.pack.pixels[picks]), torch.from_numpy(self.pack.labels[picks])
+        return images.to_images(pixels.to(self.device)), labels.to(self.device)
+
+
+def _parts(pack: Pack, gan: Gan, held_out: Halves | None) -> list[tuple[np.ndarray, int]]:
+    """Which images make up a batch, and how many of each kind."""
+    recipe, batch = gan.recipe, gan.batch
+    labels, usable = np.asarray(pack.labels), usable_images(pack, recipe, gan.sees_labels)
+    if held_out is not None:
+        usable = np.setdiff1d(usable, np.union1d(held_out.held_out, held_out.twins))
+    if recipe.balanced:
+        return [(usable[labels[usable] == k], recipe.batch_size) for k in range(len(pack.classes))]
+    without = usable[labels[usable] < 0]
+    if LOSSES[recipe.loss].outputs == "k+1" and len(without):
+        count = min(max(round(batch * recipe.labelled_share), 1), batch - 1)
+        return [(usable[labels[usable] >= 0], count), (without, batch - count)]
+    return [(usable, batch)]
+
+
+def usable_images(pack: Pack, recipe: Recipe | Baseline, labels_matter: bool) -> np.ndarray:
+    """The images that a recipe can learn from: all of them where its networks do not look at labels."""
+    needs_labels = labels_matter or (isinstance(recipe, Recipe) and recipe.balanced)
+    return np.flatnonzero(np.asarray(pack.labels) >= 0) if needs_labels else np.arange(len(pack))
