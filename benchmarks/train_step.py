@@ -99,14 +99,23 @@ class PlainDiscriminator(nn.Module):
 
 
 def plain_networks(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
-    """The same networks of ordinary layers: PyTorch's own transposed convolution to images too."""
+    """The same networks of ordinary layers, begun alike; PyTorch's own transposed convolution too."""
     shown = recipe.shown_at
     shape = ImageShape(shown.channels, shown.size, shown.size)
     g, d = build(recipe.model, recipe.options, shape, shown.classes, recipe.z_size)
     if recipe.model == "cdcgan":
         counts = parameter_count(g), parameter_count(d)
+        labelled = [[layer for layer in net.modules() if hasattr(layer, "label_weight")] for net in (g, d)]
         g, d = PlainGenerator(), PlainDiscriminator()
         assert (parameter_count(g), parameter_count(d)) == counts
+        for net, layers in zip((g, d), labelled, strict=True):
+            ordinary = [
+                layer for layer in net.modules() if hasattr(layer, "bias") and "Norm" not in type(layer).__name__
+            ]
+            for mine, theirs in zip(ordinary, layers, strict=True):
+                inputs = 0 if isinstance(mine, nn.ConvTranspose2d) else 1
+                mine.weight.data = torch.cat([theirs.weight.data, theirs.label_weight.data], inputs)
+                mine.bias.data = theirs.bias.data
     for layer in g.modules():
         if isinstance(layer, ImageConv):
             layer.__class__ = nn.ConvTranspose2d
@@ -118,12 +127,15 @@ def adam(choice: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.Adam(network.parameters(), lr=choice.lr, betas=(choice.beta1, choice.beta2), eps=choice.eps)
 
 
-def plain(recipe: Recipe, pack: Pack, one_noise: bool) -> Step:
-    g, d = plain_networks(recipe)
+Networks = tuple[nn.Module, nn.Module]
+
+
+def plain(recipe: Recipe, pack: Pack, one_noise: bool, networks: Networks | None = None, seed: int = 0) -> Step:
+    g, d = networks or plain_networks(recipe)
     average = copy.deepcopy(g) if recipe.ema_images else None
     adam_g, adam_d = adam(recipe.optimizer_g, g), adam(recipe.optimizer_d, d)
     loss, penalty, batch = LOSSES[recipe.loss], recipe.penalty, recipe.batch_size
-    random, moves = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    random, moves = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     done = itertools.count()
 
     def noise() -> Tensor:
