@@ -51,7 +51,7 @@ from imagemint.training import choice, loop, step, watch
 STAGES: dict[str, tuple[Any, str]] = {
     "before training": (None, ""),
     "between steps": (loop, "_train"),
-    "run.json": (loop, "_write_facts"),
+    "run.json": (loop, "write_facts"),
     "going back to a checkpoint": (loop, "_load_newest"),
     "D step": (loop, "discriminator_step"),
     "G step": (loop, "generator_step"),
@@ -62,7 +62,7 @@ STAGES: dict[str, tuple[Any, str]] = {
     "watch look": (watch.Watch, "look"),
     "finding": (watch, "write_down"),
     "log line": (loop, "append_line"),
-    "picture": (loop, "_picture"),
+    "picture": (loop, "draw_samples"),
     "checkpoint": (loop, "save_checkpoint"),
     "checkpoint rename": (files, "_flush_all"),
 }
