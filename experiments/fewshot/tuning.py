@@ -24,7 +24,7 @@ from imagemint.augment import classic
 from imagemint.classifiers import evaluate, train_classifier
 from imagemint.data.pack import Pack
 from imagemint.data.rewriting import rewrite
-from imagemint.studies.run import _times
+from imagemint.studies.run import times_seen
 
 EACH, MINTED, CLASSIFIER_IMAGES = 20, 2000, 160_000
 
@@ -71,7 +71,7 @@ def main() -> None:
         score("classic", real.pixels[:], np.asarray(real.labels))
         for count, share in mixes:
             some = ordinal < count
-            times = _times(len(real), int(some.sum()), share)
+            times = times_seen(len(real), int(some.sum()), share)
             pixels = np.concatenate([real.pixels, minted.pixels[some]])
             labels = np.concatenate([real.labels, np.asarray(minted.labels)[some]])
             score(f"mix+classic {count}:{share}", np.repeat(pixels, times, 0), np.repeat(labels, times, 0))

@@ -278,7 +278,7 @@ def test_one_repeat_says_that_it_cannot_say(gan: FakeGan, packs: tuple[Pack, Pac
 def test_what_an_arm_of_both_kinds_sees_is_real_in_about_the_share_asked_for(
     real: int, minted: int, share: float
 ) -> None:
-    times = module._times(real, minted, share)
+    times = module.times_seen(real, minted, share)
     assert len(times) == real + minted
     assert times.min() == 1
     assert len(set(times[:real])) == len(set(times[real:])) == 1
@@ -287,5 +287,5 @@ def test_what_an_arm_of_both_kinds_sees_is_real_in_about_the_share_asked_for(
 
 
 def test_as_many_minted_as_real_are_mixed_as_they_are() -> None:
-    assert module._times(200, 200, 0.5).tolist() == [1] * 400
-    assert module._times(200, 5000, 0.5)[:200].tolist() == [25] * 200
+    assert module.times_seen(200, 200, 0.5).tolist() == [1] * 400
+    assert module.times_seen(200, 5000, 0.5)[:200].tolist() == [25] * 200

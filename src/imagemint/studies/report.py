@@ -404,13 +404,15 @@ def _confusion(study: Study, budget: str, arm: str) -> np.ndarray:
 def _trainings(study: Study) -> str:
     """What the trainings said of themselves: findings in words, then their losses."""
     runs = {(budget, repeat): run for budget in study.budgets for repeat, run in study.trainings(budget).items()}
-    gans = {cell: run for cell, run in runs.items() if isinstance(run.recipe, Recipe)}
+    gans = {place: run for place, run in runs.items() if isinstance(run.recipe, Recipe)}
     if not gans:
         return ""
-    found = [(cell, each) for cell, run in gans.items() for each in run.findings()]
-    words = "<p>Nothing was found to be wrong with any training.</p>"
+    found = [(place, each) for place, run in gans.items() for each in run.findings()]
+    words = (
+        "<p>Nothing was found to be wrong with any training; those under 20,000 images are too short to judge.</p>"
+    )
     if found:
-        wrong = len({cell for cell, _ in found})
+        wrong = len({place for place, _ in found})
         rows = [
             f"<tr><th>{escape(in_words(budget))}<small>repeat {repeat + 1}</small></th>"
             f"<td><b>{escape(each.name)}</b> since {each.began:,} images: {escape(each.evidence)}</td>"
@@ -422,10 +424,10 @@ def _trainings(study: Study) -> str:
             "be why minted images do not help more. What to do stands beside it.</p>"
             f"{table(['', 'found', 'what to do'], rows)}"
         )
-    return f"<h2>How the GANs trained</h2>{words}{_losses(study, gans)}"
+    return f"<h2>How the GANs trained</h2>{words}{_losses(gans)}"
 
 
-def _losses(study: Study, gans: dict[tuple[str, int], Run]) -> str:
+def _losses(gans: dict[tuple[str, int], Run]) -> str:
     parts = {"loss_d": ("#0072b2", "discriminator"), "loss_g": ("#d55e00", "generator")}
     logs: dict[str, list[list[dict[str, Any]]]] = {}
     for (budget, _), run in gans.items():

@@ -365,7 +365,7 @@ def _evaluate_arm(
     labels = np.concatenate([source.labels for source in sources])
     if len(sources) == 2:
         pixels, labels = (
-            np.repeat(each, _times(len(subset), len(sources[1]), plan.real_share), 0) for each in (pixels, labels)
+            np.repeat(each, times_seen(len(subset), len(sources[1]), plan.real_share), 0) for each in (pixels, labels)
         )
     augment = partial(classic, flips=plan.recipe.flips) if arm.classic else None
     net = train_classifier(
@@ -380,7 +380,7 @@ def _evaluate_arm(
     return evaluate(net, exam.pixels, exam.labels)
 
 
-def _times(real: int, minted: int, share: float) -> np.ndarray:
+def times_seen(real: int, minted: int, share: float) -> np.ndarray:
     """How often each image counts, int64 `[real + minted]`, so that about `share` of all is real; one kind once."""
     wanted = share / (1 - share) * minted / real  # copies of a real image for each minted one
     return np.repeat([max(round(wanted), 1), max(round(1 / wanted), 1)], [real, minted])

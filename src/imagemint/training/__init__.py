@@ -1,1 +1,1 @@
-"""State, step, loop, watch: one honest training loop and the mathematics beside it."""
+"""Facts, feed, folder, state, step, loop, watch: one honest training loop and the mathematics beside it."""
