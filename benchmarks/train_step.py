@@ -47,7 +47,7 @@ from imagemint.data.pack import Pack, open_pack, writing
 from imagemint.losses import LOSSES, gradient_penalty, zero_centred
 from imagemint.minting import mint
 from imagemint.models import ImageShape, build, parameter_count
-from imagemint.models.layers import ImageConv
+from imagemint.models.layers import ImageConv, LeakyReLU
 from imagemint.training.facts import run_facts
 from imagemint.training.feed import Feed
 from imagemint.training.loop import iterate, train
@@ -99,7 +99,7 @@ class PlainDiscriminator(nn.Module):
 
 
 def plain_networks(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
-    """The same networks of ordinary layers, begun alike; PyTorch's own transposed convolution too."""
+    """The same networks of ordinary layers, begun alike; PyTorch's own transposed convolution and leaky relu too."""
     shown = recipe.shown_at
     shape = ImageShape(shown.channels, shown.size, shown.size)
     g, d = build(recipe.model, recipe.options, shape, shown.classes, recipe.z_size)
@@ -116,9 +116,9 @@ def plain_networks(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
                 inputs = 0 if isinstance(mine, nn.ConvTranspose2d) else 1
                 mine.weight.data = torch.cat([theirs.weight.data, theirs.label_weight.data], inputs)
                 mine.bias.data = theirs.bias.data
-    for layer in g.modules():
-        if isinstance(layer, ImageConv):
-            layer.__class__ = nn.ConvTranspose2d
+    ordinary_layers: dict[type[nn.Module], type[nn.Module]] = {ImageConv: nn.ConvTranspose2d, LeakyReLU: nn.LeakyReLU}
+    for layer in (*g.modules(), *d.modules()):
+        layer.__class__ = ordinary_layers.get(type(layer), type(layer))
     return g, d
 
 

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from imagemint import seeds
 from imagemint.config import BASELINES, Recipe, load_recipe, recipe_names
 from imagemint.errors import RecipeError
+from imagemint.losses import gradient_penalty
 from imagemint.models import JOINED, MODELS, ImageShape, build, join, parameter_count
-from imagemint.models.layers import DoublingConv, ImageConv, LabelledConv, LabelledLinear
+from imagemint.models.layers import DoublingConv, ImageConv, LabelledConv, LabelledLinear, LeakyReLU
 from imagemint.models.mitlgan import Parent
 from tests.recipes import gan_recipe
 
@@ -24,6 +25,7 @@ NATURAL: list[tuple[str, dict[str, object], ImageShape]] = [
     ("cdcgan", {}, MNIST),
     ("small", {}, MNIST),
     ("small", {"width": 8}, PHOTO),
+    ("small", {"width": 8, "spectral_norm": True}, MNIST),
     ("dcgan", {}, PHOTO),
     ("dense", {"hidden_g": [30], "hidden_d": [30], "activation": "sigmoid"}, MNIST),
     ("dense", {"activation": "leaky", "dropout": 0.5, "batch_norm": True}, MNIST),
@@ -120,6 +122,47 @@ def test_an_image_convolution_in_bf16_is_as_near_as_the_ordinary_one() -> None:
         ordinary = F.conv_transpose2d(x, layer.weight, layer.bias, 2, 2, 1)
         mine = layer(x)
     assert float((mine - exact).detach().std()) < 1.5 * float((ordinary - exact).detach().std())
+
+
+def test_spectral_norm_makes_the_largest_singular_value_one_and_keeps_it_there() -> None:
+    """Power iteration finds it while D is used, and again after the weights have moved."""
+    torch.manual_seed(0)
+    _, d = build("small", {"width": 8, "spectral_norm": True}, ImageShape(1, 16, 16), 3, 8)
+    images, labels = torch.randn(4, 1, 16, 16), torch.tensor([0, 1, 2, 0])
+
+    def largest() -> list[float]:
+        weights = [layer.weight for layer in d.modules() if isinstance(layer, (nn.Conv2d, nn.Linear, nn.Embedding))]
+        return [float(torch.linalg.matrix_norm(weight.detach().flatten(1), 2)) for weight in weights]
+
+    def use() -> None:
+        for _ in range(100):
+            d(images, labels)
+
+    use()
+    assert largest() == pytest.approx([1.0] * 5, abs=0.01)
+    with torch.no_grad():
+        for parameter in d.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    assert max(largest()) > 1.1
+    use()
+    assert largest() == pytest.approx([1.0] * 5, abs=0.01)
+
+
+def test_leaky_relu_has_the_first_and_second_derivatives_of_the_ordinary_one() -> None:
+    """Bit-equal, through a penalty on the gradient; and no zeros travel back through the layers below."""
+    torch.manual_seed(0)
+    images = torch.randn(4, 3, 8, 8)
+    found = []
+    for leaky in (nn.LeakyReLU(0.2), LeakyReLU(0.2)):
+        torch.manual_seed(1)
+        critic = nn.Sequential(nn.Conv2d(3, 5, 3), leaky, nn.Conv2d(5, 4, 3), leaky, nn.Flatten(), nn.Linear(64, 1))
+        at = images.clone().requires_grad_(True)
+        logits = critic(at).squeeze(1)
+        first = torch.autograd.grad(logits.sum(), list(critic.parameters()), retain_graph=True)
+        gradient_penalty(logits, at).mean().backward()  # type: ignore[no-untyped-call]
+        found.append((logits, *first, *(layer.weight.grad for layer in critic if hasattr(layer, "weight"))))
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*found, strict=True))
+    assert critic[0].bias.grad is None
 
 
 def test_a_labelled_dense_layer_is_a_dense_layer_over_the_joined_one_hot() -> None:

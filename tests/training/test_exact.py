@@ -96,7 +96,11 @@ def test_ctrl_c_saves_the_iteration_it_interrupts(
     assert {name: mine[name] for name in kept} == {name: theirs[name] for name in kept}
 
 
-def test_a_longer_run_is_a_run_that_was_extended(digits: Pack, tiny: Recipe, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{}, {"spectral_norm": True}])  # D remembers its singular vectors then
+def test_a_longer_run_is_a_run_that_was_extended(
+    options: dict[str, object], digits: Pack, tiny: Recipe, tmp_path: Path
+) -> None:
+    tiny = tiny.model_copy(update={"options": tiny.options | options})
     straight = train(digits, tiny, tmp_path / "straight")
     train(digits, tiny, tmp_path / "extended", images=320)
     train(digits, tiny, tmp_path / "extended", images=640, resume=True)

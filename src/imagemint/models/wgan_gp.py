@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from imagemint.config import Strict
-from imagemint.models.layers import glorot
+from imagemint.models.layers import LeakyReLU, glorot
 from imagemint.models.shapes import ImageShape
 
 _LEAK = 0.2
@@ -66,7 +66,7 @@ class Discriminator(nn.Module):
         layers: list[nn.Module] = []
         h, w = shape.height, shape.width
         for k, (before, after) in enumerate(pairwise((shape.channels, *_WIDTHS))):
-            layers += [nn.Conv2d(before, after, 5, stride=2, padding=2), nn.LeakyReLU(_LEAK)]
+            layers += [nn.Conv2d(before, after, 5, stride=2, padding=2), LeakyReLU(_LEAK)]
             layers += [nn.Dropout(options.dropout)] if k == 2 else []
             h, w = -(-h // 2), -(-w // 2)
         layers += [nn.Flatten(), nn.Dropout(options.dropout), nn.Linear(_WIDTHS[-1] * h * w, 1)]
