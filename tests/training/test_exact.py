@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
+from itertools import count
 from pathlib import Path
 
 import pytest
 from benchmarks.crash import contents as contents
 from benchmarks.crash import kill_and_resume, tiny_pack, tiny_recipe
+from torch import Tensor
 
 from imagemint.config import Recipe
 from imagemint.data.pack import Pack
 from imagemint.runs import Run, open_run
-from imagemint.training import loop
+from imagemint.training import loop, state
 from imagemint.training.loop import train
 from imagemint.training.state import Gan, save_checkpoint
 from imagemint.training.step import generator_step
@@ -72,6 +75,29 @@ def test_what_a_checkpoint_stands_for_is_on_the_disk_before_it(
     monkeypatch.setattr(loop, "save_checkpoint", checked)
     train(digits, tiny, tmp_path / "run", images=256)
     assert {"log.jsonl", "watch.jsonl"} <= on_disk.keys()
+
+
+def test_a_full_disk_ends_the_run_with_the_last_checkpoint_intact(
+    digits: Pack, tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is full half-way through the third checkpoint; with room again the run goes on as if nothing had been."""
+    written, write = count(1), state._write
+
+    def fills_up(path: Path, tensors: dict[str, Tensor]) -> str:
+        hash_ = write(path, tensors)
+        if next(written) == 6:  # weights and optimisers are two files
+            os.truncate(path, path.stat().st_size // 2)
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return hash_
+
+    straight = train(digits, tiny, tmp_path / "straight")
+    monkeypatch.setattr(state, "_write", fills_up)
+    with pytest.raises(OSError, match="No space left"):
+        train(digits, tiny, tmp_path / "full")
+    monkeypatch.undo()
+    assert open_run(tmp_path / "full").images_seen == 2 * 96
+    assert not list((tmp_path / "full").rglob("*.partial"))
+    assert contents(train(digits, tiny, tmp_path / "full", resume=True).path) == contents(straight.path)
 
 
 def test_ctrl_c_saves_the_iteration_it_interrupts(
