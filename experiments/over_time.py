@@ -50,7 +50,8 @@ def main() -> None:
         parser.add_argument(name)
     parser.add_argument("--per-class", type=int, default=1000)
     parser.add_argument("--lenet", type=int, default=0, help="images that a LeNet sees (default: none is trained)")
-    parser.add_argument("--newest", action="store_true", help="only the last checkpoint")
+    parser.add_argument("--after", type=int, default=0, help="only checkpoints with more images seen")
+    parser.add_argument("--weights", default="averaged,last")
     options = parser.parse_args()
     run, real, test = (imagemint.open_run(options.run), *map(imagemint.open_pack, (options.real, options.test)))
     k, real_labels, test_labels = len(real.classes), np.asarray(real.labels), np.asarray(test.labels)
@@ -64,15 +65,15 @@ def main() -> None:
     }
     print(json.dumps({"real test images": found}), flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        every = list(views(run, Path(folder)))
-        for weights, path in [
-            each for each in every if each[1].name[:12] == every[-1][1].name[:12] or not options.newest
-        ]:
+        for weights, path in views(run, Path(folder)):
+            images_seen = imagemint.open_run(path).images_seen
+            if weights not in options.weights.split(",") or images_seen <= options.after:
+                continue
             minted = imagemint.mint(path, path / "minted", per_class=options.per_class)
             pixels, labels = minted.pixels[:], np.asarray(minted.labels)
             judged = evaluate(judge, pixels, labels)
             row = {
-                "images_seen": imagemint.open_run(path).images_seen,
+                "images_seen": images_seen,
                 "weights": weights,
                 "score": round(judged.accuracy, 4),
                 "distance": round(frechet(Moments.of(features(judge, pixels)), reference), 2),

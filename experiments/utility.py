@@ -1,4 +1,4 @@
-"""System A's utility experiment at 10,000 images: LeNet on real, minted, and both; tested on MNIST's test set.
+"""System A's utility experiment: LeNet on real images, on minted ones, and on both; tested on MNIST's test set.
 
     imagemint pack DATA/mnist mnist.pack --split train
     imagemint pack DATA/mnist mnist-test.pack --split test
@@ -6,9 +6,9 @@
     imagemint train mnist-10k.pack --recipe cdcgan --run cdcgan-10k
     imagemint mint cdcgan-10k minted-10k.pack --per-class 1000
     imagemint measure minted-10k.pack --against mnist-10k.pack --json > measures.json
-    python experiments/mnist_10k.py mnist-10k.pack minted-10k.pack mnist-test.pack
+    python experiments/utility.py mnist-10k.pack minted-10k.pack mnist-test.pack
 
-Every classifier sees 200,000 images (20 passes over 10,000), whatever its arm; three seeds each.
+Every classifier sees as many images, whatever its arm (by default 200,000: 20 passes over 10,000); three seeds each.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ import numpy as np
 
 from imagemint.classifiers import evaluate, train_classifier
 
-IMAGES_SEEN = 200_000
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -32,15 +30,18 @@ def main() -> None:
     parser.add_argument("minted")
     parser.add_argument("test")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--images-seen", type=int, default=200_000)
+    parser.add_argument("--arms", default="real,minted,mix")
     options = parser.parse_args()
     real, minted, test = (imagemint.open_pack(path) for path in (options.real, options.minted, options.test))
-    arms = {"real": [real], "minted": [minted], "mix": [real, minted]}
+    known = {"real": [real], "minted": [minted], "mix": [real, minted]}
+    arms = {name: known[name] for name in options.arms.split(",")}
     accuracies: dict[str, list[float]] = {name: [] for name in arms}
     for seed in range(options.seeds):
         for name, packs in arms.items():
             pixels = np.concatenate([pack.pixels for pack in packs])
             labels = np.concatenate([pack.labels for pack in packs])
-            net = train_classifier(pixels, labels, 10, images_seen=IMAGES_SEEN, seed=seed)
+            net = train_classifier(pixels, labels, 10, images_seen=options.images_seen, seed=seed)
             accuracies[name].append(evaluate(net, test.pixels[:], np.asarray(test.labels)).accuracy)
             print(f"{name:<7} seed {seed}: {100 * accuracies[name][-1]:.2f} %", flush=True)
     medians = {name: float(np.median(values)) for name, values in accuracies.items()}
