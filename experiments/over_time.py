@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import imagemint  # first: it chooses how waiting threads wait
@@ -29,19 +29,13 @@ from imagemint.runs import Run
 EPOCHS, REFERENCE = 5, 20_000
 
 
-def views(run: Run, folder: Path) -> Iterator[tuple[str, Path]]:
-    """The run as it was at each checkpoint, as run folders of their own; without averaged weights too."""
-    assert isinstance(run.recipe, Recipe)
-    for checkpoint in run.checkpoints():
-        for weights in ("averaged", "last") if run.recipe.ema_images else ("last",):
-            path = folder / f"{checkpoint.name} {weights}"
-            (path / "checkpoints").mkdir(parents=True)
-            (path / "checkpoints" / checkpoint.name).symlink_to(checkpoint.resolve())
-            facts = json.loads((run.path / "run.json").read_text())
-            if weights == "last":
-                facts["recipe"]["ema_images"] = None
-            (path / "run.json").write_text(json.dumps(facts))
-            yield weights, path
+def without_average(run: Run, folder: Path) -> Path:
+    """The same run as if it had kept no averaged weights."""
+    facts = json.loads((run.path / "run.json").read_text())
+    facts["recipe"]["ema_images"] = None
+    (folder / "run.json").write_text(json.dumps(facts))
+    (folder / "checkpoints").symlink_to((run.path / "checkpoints").resolve())
+    return folder
 
 
 def main() -> None:
@@ -54,6 +48,8 @@ def main() -> None:
     parser.add_argument("--weights", default="averaged,last")
     options = parser.parse_args()
     run, real, test = (imagemint.open_run(options.run), *map(imagemint.open_pack, (options.real, options.test)))
+    recipe = run.recipe
+    assert isinstance(recipe, Recipe)
     k, real_labels, test_labels = len(real.classes), np.asarray(real.labels), np.asarray(test.labels)
     judge = train_classifier(real.pixels[:], real_labels, k, images_seen=EPOCHS * len(real), seed=0)
     some = np.linspace(0, len(real) - 1, min(REFERENCE, len(real))).astype(int)
@@ -65,11 +61,14 @@ def main() -> None:
     }
     print(json.dumps({"real test images": found}), flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        for weights, path in views(run, Path(folder)):
-            images_seen = imagemint.open_run(path).images_seen
-            if weights not in options.weights.split(",") or images_seen <= options.after:
+        runs = {"averaged": run.path} if recipe.ema_images else {}
+        runs |= {"last": without_average(run, Path(folder))}
+        moments = [int(checkpoint.name) for checkpoint in run.checkpoints()]
+        for images_seen, weights in product(moments, options.weights.split(",")):
+            if images_seen <= options.after or weights not in runs:
                 continue
-            minted = imagemint.mint(path, path / "minted", per_class=options.per_class)
+            dest = Path(folder) / f"{images_seen} {weights}"
+            minted = imagemint.mint(runs[weights], dest, per_class=options.per_class, at=images_seen)
             pixels, labels = minted.pixels[:], np.asarray(minted.labels)
             judged = evaluate(judge, pixels, labels)
             row = {

@@ -54,6 +54,19 @@ def test_every_image_can_be_minted_again_from_its_manifest(run: Run, tmp_path: P
     assert np.abs(again[0].astype(int) - pack.pixels[k]).max() <= 1
 
 
+def test_an_earlier_checkpoint_mints_what_it_minted_when_it_was_the_newest(
+    digits: Pack, tiny: Recipe, tmp_path: Path
+) -> None:
+    short = train(digits, tiny, tmp_path / "run", images=96)
+    then = mint(short, tmp_path / "then", per_class=3)
+    longer = train(digits, tiny, tmp_path / "run", images=192, resume=True)
+    now, earlier = mint(longer, tmp_path / "now", per_class=3), mint(longer, tmp_path / "earlier", per_class=3, at=96)
+    assert earlier.fingerprint == then.fingerprint != now.fingerprint
+    assert [pack.manifest.mintings[0].images_seen for pack in (then, earlier, now)] == [96, 96, 192]
+    with pytest.raises(RunError, match="no checkpoint at 100 images seen; wanted one of 96, 192;"):
+        mint(longer, tmp_path / "none", per_class=3, at=100)
+
+
 def test_no_two_images_share_a_seed(run: Run, tmp_path: Path) -> None:
     pack = mint(run, tmp_path / "a", per_class=50)
     assert len(np.unique(pack.columns["seed"])) == 500

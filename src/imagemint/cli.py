@@ -148,6 +148,7 @@ def mint(
         int | None,
         typer.Option("--unlabelled", metavar="N", help="So many without labels."),
     ] = None,
+    at: Annotated[int | None, typer.Option(metavar="IMAGES", help="From this checkpoint, not the newest.")] = None,
     seed: SeedOption = 0,
     batch_size: Annotated[int, typer.Option("--batch-size", help="Images at a time; changes nothing else.")] = 128,
 ) -> None:
@@ -158,6 +159,7 @@ def mint(
         per_class=per_class,
         counts=_counts(counts),
         unlabelled=unlabelled,
+        at=at,
         seed=seed,
         batch_size=batch_size,
     )

@@ -26,18 +26,20 @@ def mint(
     per_class: int | None = None,
     counts: Mapping[str, int] | None = None,
     unlabelled: int | None = None,
+    at: int | None = None,
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
     device: str | None = None,
 ) -> Pack:
-    """Mint labelled images from the newest checkpoint of a run: `per_class` of every class, or `counts` by name.
+    """Mint labelled images from a run: `per_class` of every class, or `counts` by name.
 
+    From its newest checkpoint, or from the one `at` so many images seen, if the run has kept it.
     Images come class by class in label order. The k-th image of a class is the same whatever else is minted and
     whatever the batch size (up to rounding of floating-point sums), and bit-equal when repeated. Weights are used in
     fp32, the best or the averaged ones where the run keeps them. Networks that do not see labels can mint
     `unlabelled` images, or labelled ones where they were trained on a single class.
 
-    Raises RunError for a run without checkpoint and for class names or counts that do not fit.
+    Raises RunError for a run without (that) checkpoint and for class names or counts that do not fit.
     """
     run = open_run(run)
     dest = check_absent(dest)
@@ -45,7 +47,7 @@ def mint(
     wanted = _counts(run, per_class, counts, unlabelled)
     if batch_size < 1:
         raise RunError(f"--batch-size {batch_size}", "at least 1", "leave it out to use the default")
-    checkpoint = run.newest()
+    checkpoint = run.newest() if at is None else run.checkpoint(at)
     state = checkpoint_state(checkpoint)
     on = torch.device(usable_device(device))
     generator = load_generator(run, checkpoint, on)

@@ -151,6 +151,18 @@ class Run:
             raise RunError(f"run {self.path} has no checkpoint yet", "a run that was trained for a while", remedy)
         return checkpoints[-1]
 
+    def checkpoint(self, images_seen: int) -> Path:
+        """The kept checkpoint at so many images seen; RunError, which names those that are kept, for another."""
+        newest = self.newest()
+        found = {int(path.name): path for path in self.checkpoints()}
+        if images_seen not in found:
+            kept = ", ".join(map(str, found))
+            remedy = "take one of these; a recipe keeps more with --set keep=N"
+            raise RunError(
+                f"{newest.parent} has no checkpoint at {images_seen} images seen", f"one of {kept}", remedy
+            )
+        return found[images_seen]
+
 
 def open_run(path: Path | str | Run) -> Run:
     """Open a run folder. Raises RunError where it is missing or damaged."""

@@ -46,7 +46,7 @@ def logits(median: float = 0.0, spread: float = 1.0) -> Logits:
     return Logits(at[0], median, median, at[-1], counts.tolist())
 
 
-HEALTHY = Look(0, 0.05, 0.95, 0.9, 0.9, 1.1, 0.0, 0.8, logits(0.5), logits(-0.5), 0.3, 0.3)
+HEALTHY = Look(0, 0.02, 0.95, 0.9, 0.9, 1.1, 0.0, 0.8, logits(0.5), logits(-0.5), 0.3, 0.3)
 START = dataclasses.replace(HEALTHY, distance=1.5, diversity=0.03, within=0.03, classes=0.1, nearest=3.0)
 
 
@@ -65,6 +65,7 @@ SICK: dict[str, list[dict[str, Any]]] = {
     "no gradient": [{"grad_g": 1e-4, "distance": 0.5}] * 3,
     "D makes no mistake": [{"separation": 1.0, "distance": 0.6, "real": logits(3), "fake": logits(-3)}] * 3,
     "D guesses": [{"separation": 0.5, "distance": 0.6}] * 3,
+    "nobody leads G back": [{"separation": 0.5, "distance": 0.15, "grad_g": 1e-4}] * 3,
     "copies": [{"copies": 0.9}] * 3,
     "as at the start": [{"distance": 1.5, "separation": 0.8}] * 3,
 }
@@ -84,7 +85,7 @@ NAMES = dict(
             *["mode collapse"] * 3,
             *["saturation"] * 3,
             "discriminator overpowers",
-            "generator overpowers",
+            *["generator overpowers"] * 2,
             "copying",
             "nothing learnt",
         ],

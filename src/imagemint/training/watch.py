@@ -243,6 +243,7 @@ PROGRESS = 0.97  # a best distance below this much of the earlier best: the slow
 APART = 0.98  # separation at which D makes hardly a mistake, ...
 SURE = 1.0  # ... and by how much: frozen networks were in order by a thousandth of a logit
 GUESSED = 0.6  # separation at which D hardly knows
+LOST = 5.0  # times the best distance; with a G whose gradient is gone and a D that guesses: nothing leads it back
 FOOLED = 0.2  # separation at which D takes samples for real and real images for samples
 VANISHED = 0.01  # gradient of the largest so far; healthy above 0.05, frozen below 0.001
 
@@ -368,13 +369,15 @@ def _d_overpowers(looks: Sequence[Look], recipe: Recipe) -> str | None:
 
 def _g_overpowers(looks: Sequence[Look], recipe: Recipe) -> str | None:
     look = looks[-1]
-    if look.separation < GUESSED and look.distance > FAR and not _frozen(looks):
-        if look.separation >= FOOLED and not _stalled(looks):
-            return None
-        return (
-            f"D tells only {look.separation:.0%} of the pairs apart (50 % is guessing), though samples are at "
-            f"distance {look.distance:.2f} from real images"
-        )
+    if look.separation >= GUESSED or _frozen(looks):
+        return None
+    guesses = f"D tells only {look.separation:.0%} of the pairs apart (50 % is guessing), though samples are at "
+    if look.distance > FAR and (look.separation < FOOLED or _stalled(looks)):
+        return f"{guesses}distance {look.distance:.2f} from real images"
+    best = min(looks, key=lambda each: each.distance)
+    if _vanished(looks) and look.distance > LOST * best.distance:
+        was = f"they were at {best.distance:.3f} after {best.images_seen:,} images"
+        return f"{guesses}distance {look.distance:.3f} from real images; {was}"
     return None
 
 
