@@ -184,6 +184,8 @@ def joined(device: str | None) -> Iterator[Ranks]:
             dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo")
         try:
             yield Ranks(dist.get_rank(), dist.get_world_size())
+            with _others_may_go():
+                dist.barrier()  # they leave together: one that is torn down while another still sends may abort
         finally:
             dist.destroy_process_group()
 
