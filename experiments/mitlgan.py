@@ -31,9 +31,10 @@ from imagemint.classifiers import LeNet, features
 from imagemint.config import load_recipe
 from imagemint.data.edit import drop
 from imagemint.data.pack import Pack, open_pack
+from imagemint.files import read_lines
 from imagemint.metrics.features import Halves, halves, train_judge
 from imagemint.metrics.frechet import Moments, frechet
-from imagemint.runs import Run, read_lines
+from imagemint.runs import Run
 from imagemint.training.folder import PICTURE_COLUMNS
 from imagemint.training.state import load_generator
 

@@ -23,7 +23,8 @@ import torch
 from imagemint.config import Recipe, load_recipe
 from imagemint.data.pack import Pack, open_pack, writing
 from imagemint.errors import TrainingError
-from imagemint.runs import Finding, open_run, read_lines
+from imagemint.files import read_lines
+from imagemint.runs import Finding, open_run
 from imagemint.training.loop import train
 from imagemint.training.watch import Look, findings
 

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from imagemint import files
+from imagemint.errors import ImagemintError
 
 
 def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
@@ -29,3 +34,122 @@ def test_a_file_keeps_its_old_content_when_the_new_cannot_be_written(tmp_path: P
         files.write_json(file, {"a": float("nan")})
     assert file.read_text() == '{\n "a": 1\n}\n'
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "ring").symlink_to(tmp_path / "ring")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "ring", "folder"):
+        with pytest.raises(files.Damaged):
+            files.read_bytes(tmp_path / name)
+    with pytest.raises(files.Damaged):
+        files.read_bytes("/dev/zero")
+    with pytest.raises(FileNotFoundError):
+        files.read_bytes(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 200_000, "nested too deeply"),
+        ("[" + "9" * 5000 + "]", "not JSON"),
+        ("[NaN]", "NaN is no JSON number"),
+        ("[1e999]", "too large"),
+        ('{"a": 1', "not JSON"),
+    ],
+)
+def test_json_from_outside_is_bounded(text: str, reason: str) -> None:
+    with pytest.raises(files.Damaged, match=reason):
+        files.parse_json(text)
+
+
+def test_a_file_larger_than_the_limit_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(bytes(11))
+    assert files.read_bytes(tmp_path / "x", limit=11) == bytes(11)
+    with pytest.raises(files.Damaged, match="more than"):
+        files.read_bytes(tmp_path / "x", limit=10)
+
+
+def test_lines_end_where_a_kill_cut_them(tmp_path: Path) -> None:
+    file = tmp_path / "log.jsonl"
+    files.append_line(file, {"a": 1})
+    files.append_line(file, {"a": 2})
+    with file.open("ab") as end:
+        end.write(b'{"a": ')
+    assert files.read_lines(file) == [{"a": 1}, {"a": 2}]
+    for bad in (b"5\n", b"{bad}\n", b"\xff\n"):
+        file.write_bytes(b'{"a": 1}\n' + bad)
+        with pytest.raises(files.Damaged, match="line 2"):
+            files.read_lines(file)
+
+
+def test_numbers_of_numpy_are_numbers_and_bytes_of_a_path_are_escapes(tmp_path: Path) -> None:
+    value = {"n": np.int64(3), "x": np.float32(0.5), "list": np.arange(2), "path": Path("a\udce9"), "é": "\U0001f600"}
+    files.write_json(tmp_path / "x.json", value)
+    read = files.read_json(tmp_path / "x.json")
+    assert read == {"n": 3, "x": 0.5, "list": [0, 1], "path": "a\udce9", "é": "\U0001f600"}
+
+
+# A child that makes an unfinished folder and file, says so and waits to be killed.
+UNFINISHED = """
+import sys, time
+from contextlib import ExitStack
+from pathlib import Path
+from imagemint import files
+with ExitStack() as stack:
+    folder = stack.enter_context(files.whole_folder(Path("dest")))
+    (folder / "big").write_bytes(bytes(100))
+    files.temporary_folder(stack)
+    print("there", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no locks of this kind on Windows")
+def test_what_a_killed_process_left_goes_and_what_a_live_one_writes_stays(tmp_path: Path) -> None:
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+
+    def child() -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", UNFINISHED], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "there\n"
+        return process
+
+    def left() -> list[str]:
+        return sorted(path.name for path in tmp_path.iterdir())
+
+    dead = child()
+    dead.kill()
+    dead.communicate()
+    assert len(left()) == 2
+    live = child()  # removes what the dead one left
+    assert len(left()) == 2
+    assert all(f"{live.pid}-" in name for name in left())
+    files._cleaned.clear()
+    files.remove_left(tmp_path)
+    assert len(left()) == 2  # the live one's
+    live.kill()
+    live.communicate()
+    files._cleaned.clear()
+    files.remove_left(tmp_path)
+    assert left() == []
+
+
+def test_of_two_that_make_one_folder_the_second_is_told(tmp_path: Path) -> None:
+    dest = tmp_path / "a"
+
+    def second() -> None:
+        with files.whole_folder(dest) as folder:
+            (folder / "x").write_text("mine")
+            dest.mkdir()
+
+    with pytest.raises(ImagemintError, match="another process made"):
+        second()
+    assert list(tmp_path.iterdir()) == [dest]
+    assert list(dest.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ImagemintError, match="is a file"), files.whole_folder(tmp_path / "file" / "x"):
+        pass

@@ -12,7 +12,7 @@ import imagemint
 SOURCE = Path(imagemint.__file__).parent
 # Each room may import from rooms that stand before it.
 ORDER = [
-    {"errors", "seeds", "files", "progress", "images"},
+    {"words", "errors", "arguments", "seeds", "files", "progress", "images"},
     {"config"},
     {"data"},
     {"runs", "losses", "augment", "models", "baselines"},

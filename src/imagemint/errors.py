@@ -4,6 +4,7 @@ Every error says, in one line, what was found, what was wanted and what to do ne
 line and exits with status 2. Anything else that is raised is a bug and keeps its traceback.
 
     ImagemintError
+    ├── ArgumentError   a number or a list of names is not one, or out of range
     ├── SourceError     images from outside cannot be packed
     ├── PackError       a pack is missing, damaged, or does not fit what is asked of it
     ├── RecipeError     a recipe is unknown, or one of its fields is
@@ -17,6 +18,8 @@ from __future__ import annotations
 
 import errno
 
+from imagemint.words import shown
+
 
 class ImagemintError(Exception):
     """An error that the user can mend: `found`, `wanted` and `remedy`, joined into one line."""
@@ -26,7 +29,11 @@ class ImagemintError(Exception):
         self.found, self.wanted, self.remedy = found, wanted, remedy
 
     def __str__(self) -> str:
-        return " ".join(f"{self.found}; wanted {self.wanted}; {self.remedy}".split())
+        return shown(" ".join(f"{self.found}; wanted {self.wanted}; {self.remedy}".split()))
+
+
+class ArgumentError(ImagemintError):
+    """A number or a list of names is not one, or out of range."""
 
 
 class SourceError(ImagemintError):
@@ -79,6 +86,9 @@ _MENDABLE = {
     errno.EROFS: ("the file system is read-only", "a writable folder", "choose another folder"),
     errno.ENAMETOOLONG: ("a file name is too long", "a shorter path", "choose another folder"),
     errno.ENOTDIR: ("a part of the path is a file", "a folder", "choose another path"),
+    errno.EISDIR: ("a folder stands where a file belongs", "a file", "choose another path"),
+    errno.ELOOP: ("links lead in a ring", "a file or folder", "remove the link"),
+    errno.EMFILE: ("too many files are open", "a higher limit", "raise it (ulimit -n) and try again"),
 }
 
 

@@ -22,9 +22,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from imagemint import files
 from imagemint.config import AnyRecipe, Baseline, Recipe
 from imagemint.errors import RunError
+from imagemint.files import read_lines
 
 
 class PackFacts(BaseModel):
@@ -196,23 +196,3 @@ def checkpoint_state(checkpoint: Path) -> dict[str, Any]:
         remedy = f"remove {checkpoint}: the one before it is used then"
         raise RunError(f"{checkpoint / 'state.json'} is damaged", "a whole state.json", remedy) from None
     return state
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """A JSON-lines file; a last line that was cut by a kill is left out, a missing file is empty."""
-    if not path.is_file():
-        return []
-    lines = path.read_bytes().split(b"\n")
-    return [json.loads(line) for line in lines[:-1]]  # what follows the last newline was never finished
-
-
-def append_line(path: Path, value: dict[str, Any]) -> None:
-    """Append one JSON line and hand it to the system at once."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def keep_lines(path: Path, lines: list[dict[str, Any]]) -> None:
-    """Replace a JSON-lines file, whole or not at all."""
-    text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
-    files.write_text(path, text)

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from imagemint.classifiers import train_classifier
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import StudyError
-from imagemint.runs import Finding, append_line
+from imagemint.files import append_line
+from imagemint.runs import Finding
 from imagemint.studies import run as module
 from imagemint.studies.arms import ARMS, Arm
 from imagemint.studies.report import report

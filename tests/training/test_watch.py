@@ -20,7 +20,8 @@ from imagemint import images
 from imagemint.config import Recipe, load_recipe, parse_setting
 from imagemint.data.pack import Pack, Step, writing
 from imagemint.errors import TrainingError
-from imagemint.runs import Finding, Run, open_run, read_lines
+from imagemint.files import read_lines
+from imagemint.runs import Finding, Run, open_run
 from imagemint.training import loop
 from imagemint.training.loop import train
 from imagemint.training.state import Gan, new_gan

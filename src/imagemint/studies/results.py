@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from imagemint.errors import StudyError
-from imagemint.runs import Run, open_run, read_lines
+from imagemint.files import read_lines
+from imagemint.runs import Run, open_run
 from imagemint.studies.arms import COMPARISONS, in_words
 from imagemint.studies.verdict import Difference, Interval, compare, interval
 

@@ -36,9 +36,9 @@ from imagemint.data.duplicates import digests
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.rewriting import rewrite
 from imagemint.errors import StudyError
+from imagemint.files import append_line, keep_lines, read_lines
 from imagemint.minting import mint
 from imagemint.progress import Advance, progress, say
-from imagemint.runs import append_line, keep_lines, read_lines
 from imagemint.studies.arms import ALL, ARMS, in_words
 from imagemint.studies.report import report
 from imagemint.studies.results import Study as Study

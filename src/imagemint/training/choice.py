@@ -29,10 +29,11 @@ from imagemint.classifiers import LeNet, features
 from imagemint.config import Recipe
 from imagemint.data.pack import Pack
 from imagemint.errors import PackError, RunError
+from imagemint.files import append_line
 from imagemint.metrics.features import Halves, halves, train_judge
 from imagemint.metrics.frechet import Moments, frechet
 from imagemint.models.per_class import Bank
-from imagemint.runs import Run, append_line
+from imagemint.runs import Run
 from imagemint.training.state import Chosen, Gan
 
 FEWEST_REAL = 2  # for a covariance

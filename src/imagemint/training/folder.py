@@ -15,8 +15,9 @@ from torch import nn
 from imagemint import files, images, seeds
 from imagemint.config import Shown, flat
 from imagemint.errors import RunError
+from imagemint.files import keep_lines, read_lines
 from imagemint.progress import say
-from imagemint.runs import Run, RunFacts, keep_lines, open_run, read_lines
+from imagemint.runs import Run, RunFacts, open_run
 from imagemint.training.state import Gan, drop_old, load_checkpoint
 
 PICTURE_COLUMNS = 10  # samples of each class in a picture

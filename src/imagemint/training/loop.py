@@ -18,8 +18,9 @@ from imagemint.baselines import fit, members
 from imagemint.config import Baseline, Recipe, load_recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import TrainingError
+from imagemint.files import append_line, keep_lines
 from imagemint.progress import progress, say
-from imagemint.runs import Run, RunFacts, append_line, keep_lines, open_run
+from imagemint.runs import Run, RunFacts, open_run
 from imagemint.training.choice import Chooser
 from imagemint.training.facts import run_facts, set_tf32
 from imagemint.training.feed import Feed

@@ -22,8 +22,9 @@ from imagemint import images, seeds
 from imagemint.config import Recipe
 from imagemint.data.pack import Pack
 from imagemint.errors import TrainingError
+from imagemint.files import append_line, read_lines
 from imagemint.losses import realness
-from imagemint.runs import Finding, Run, append_line, read_lines
+from imagemint.runs import Finding, Run
 from imagemint.training.state import Gan
 
 SAMPLES = 128  # images of G at a look; a spread over 8,128 pairs is known to a few per cent

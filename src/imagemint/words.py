@@ -1,0 +1,59 @@
+"""Counts, lists and names as text: one plural, one way to shorten a list, one way to print a name from outside."""
+
+from __future__ import annotations
+
+import csv
+import unicodedata
+from collections.abc import Sequence
+
+# Characters that command a terminal or reorder a line instead of standing in it: control characters, lone surrogates
+# and the marks that format a line (direction, line and paragraph separators). Unicode's general categories.
+_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
+_DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """A count with its noun.
+
+    >>> counted(1, "image"), counted(1200, "image"), counted(2, "class", "classes")
+    ('1 image', '1,200 images', '2 classes')
+    """
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The first names of a list, and how many more there are.
+
+    >>> listed(["a", "b", "c"], 2), listed([])
+    ('a, b and 1 more', '')
+    """
+    shown_names = ", ".join(names[:most])
+    return shown_names if len(names) <= most else f"{shown_names} and {len(names) - most:,} more"
+
+
+def shown(text: str, *, lines: bool = False) -> str:
+    r"""Text that is safe to print: whatever could command a terminal is written as an escape; `lines` keeps newlines.
+
+    >>> shown("caf\u00e9 \x1b[2J")
+    'café \\x1b[2J'
+    """
+    if text.isprintable():
+        return text
+    keep = "\n" if lines else ""
+    return "".join(_escaped(each) if each not in keep else each for each in text)
+
+
+def _escaped(character: str) -> str:
+    if unicodedata.category(character) in _UNPRINTABLE or character in _DIRECTIONS:
+        return character.encode("unicode_escape").decode("ascii")
+    return character
+
+
+def split_list(text: str) -> list[str]:
+    """The parts of a list with commas; a part that holds a comma itself stands in double quotes, as in CSV.
+
+    >>> split_list('cat, dog'), split_list('"salt, pepper",sugar')
+    (['cat', 'dog'], ['salt, pepper', 'sugar'])
+    """
+    parts = next(csv.reader([text], skipinitialspace=True), [])
+    return [part.strip() for part in parts if part.strip()]
