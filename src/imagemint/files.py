@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,14 +26,13 @@ from pydantic import BaseModel, ValidationError
 
 from imagemint.errors import ImagemintError
 
-try:
+if sys.platform != "win32":  # there, what a killed process leaves stays until somebody removes it
     import fcntl
-except ImportError:  # Windows: what a killed process leaves there stays until somebody removes it
-    fcntl = None  # type: ignore[assignment]
 
 SMALL = 64 << 20  # bytes: the most that a file of settings, facts or lines may hold
 _MANY = 100  # files that are flushed one by one
 _LEFT = re.compile(r"(?:\..+\.|imagemint-)(\d+)-\w{8}(?:\.partial)?")  # what `_aside` makes; the number is a process
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SETTLED = 60.0  # seconds after which an unlocked leftover of a living process is not one that was just made
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -154,14 +154,10 @@ def _object(line: bytes, number: int) -> dict[str, Any]:
 def to_json(value: Any, *, indent: int | None = None) -> str:
     """JSON text that is valid UTF-8. numpy's numbers are written as numbers; NaN and infinity are refused.
 
-    A lone surrogate (a byte of a file name that is no UTF-8) is written as its escape, in plain characters.
+    A lone surrogate (a byte of a file name that is no UTF-8) becomes the six characters of its escape.
     """
     text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False, default=_plain)
-    return text.encode("utf-8", "backslashreplace").decode() if not text.isascii() and _surrogates(text) else text
-
-
-def _surrogates(text: str) -> bool:
-    return any("\ud800" <= each <= "\udfff" for each in text)
+    return text if text.isascii() else _SURROGATE.sub(lambda found: rf"\\u{ord(found[0]):x}", text)
 
 
 def _plain(value: Any) -> Any:
@@ -275,7 +271,7 @@ def remove_left(folder: Path) -> None:
     belongs to a living process is therefore left alone while it is young.
     """
     key = os.fspath(folder)
-    if key in _cleaned or fcntl is None:
+    if key in _cleaned or sys.platform == "win32":
         return
     _cleaned.add(key)
     with suppress(OSError), os.scandir(folder) as entries:
@@ -308,7 +304,7 @@ def _lives(process: int) -> bool:
 @contextmanager
 def _locked(path: Path, *, blocking: bool = True) -> Iterator[None]:
     """Hold the lock on a file or folder; OSError where another process holds it and `blocking` is false."""
-    if fcntl is None:
+    if sys.platform == "win32":
         yield
         return
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -320,7 +316,7 @@ def _locked(path: Path, *, blocking: bool = True) -> Iterator[None]:
 
 
 def _lock(handle: int, *, blocking: bool = True) -> None:
-    if fcntl is None:
+    if sys.platform == "win32":
         return
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB))
