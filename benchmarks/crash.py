@@ -40,7 +40,7 @@ from imagemint.config import Recipe, load_recipe, recipe_names
 from imagemint.data.pack import Pack, open_pack, writing
 from imagemint.data.packing import pack
 from imagemint.errors import RecipeError
-from imagemint.metrics import features
+from imagemint.metrics import judge
 from imagemint.models import JOINED, ImageShape
 from imagemint.runs import open_run
 from imagemint.seeds import rng
@@ -108,7 +108,7 @@ def contents(run: Path) -> dict[str, bytes]:
 
 def hurry() -> None:
     """What takes long, or comes late, in a real training: here a judge learns from few images and findings abound."""
-    features.AT_LEAST = 320  # type: ignore[attr-defined]
+    judge.AT_LEAST = 320  # type: ignore[attr-defined]
     choice.FEWEST_MINTED = 20
     watch.WARM_UP, watch.LASTS, watch.LOOKS = 64, 64, 2
     watch.UNMOVED, watch.COPIED = 0.0, -1.0

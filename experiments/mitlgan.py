@@ -32,8 +32,8 @@ from imagemint.config import load_recipe
 from imagemint.data.edit import drop
 from imagemint.data.pack import Pack, open_pack
 from imagemint.files import read_lines
-from imagemint.metrics.features import Halves, halves, train_judge
 from imagemint.metrics.frechet import Moments, frechet
+from imagemint.metrics.judge import JudgeSplit, judge_split, train_judge
 from imagemint.runs import Run
 from imagemint.training.folder import PICTURE_COLUMNS
 from imagemint.training.state import load_generator
@@ -63,7 +63,7 @@ def main() -> None:
     progress.turn_on()
 
     scenes, packs = pack_all(options.source, options.work, options.size)
-    parts = halves(scenes, np.array([options.count if name == "combined" else 0 for name in scenes.classes]), 0)
+    parts = judge_split(scenes, np.array([options.count if name == "combined" else 0 for name in scenes.classes]), 0)
     judge = train_judge(scenes, parts.reference, 0)
     real, floor = moments_of_real(scenes, parts, judge, options.count)
     rows, shown = [], {}
@@ -131,7 +131,7 @@ def train_all(packs: dict[str, Pack], options: argparse.Namespace, seed: int) ->
     }
 
 
-def moments_of_real(scenes: Pack, parts: Halves, judge: LeNet, count: int) -> tuple[Moments, float]:
+def moments_of_real(scenes: Pack, parts: JudgeSplit, judge: LeNet, count: int) -> tuple[Moments, float]:
     """Moments of the real combined images that the judge knows, and the distance of those that it does not."""
     labels = np.asarray(scenes.labels)
     known = parts.reference[labels[parts.reference] == scenes.classes.index("combined")]

@@ -12,7 +12,7 @@ import pytest
 from imagemint.data.pack import Pack
 from imagemint.errors import MeasureError
 from imagemint.metrics import measures as module
-from imagemint.metrics.features import halves
+from imagemint.metrics.judge import judge_split
 from imagemint.metrics.measures import METRICS, Measures, measure
 from tests.digits import NAMES, digits, write
 
@@ -20,7 +20,7 @@ from tests.digits import NAMES, digits, write
 @pytest.fixture(autouse=True, scope="module")
 def quick_judge() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("imagemint.metrics.features.AT_LEAST", 6_000)
+        patch.setattr("imagemint.metrics.judge.AT_LEAST", 6_000)
         yield
 
 
@@ -92,7 +92,7 @@ def test_classes_are_matched_by_name_and_may_be_fewer(tmp_path: Path, real: Pack
 def test_unlabelled_images_play_no_part(tmp_path: Path, real: Pack, others: Pack) -> None:
     pixels, labels = digits()
     more = write(tmp_path / "more", pixels, np.where(np.arange(len(labels)) < 1200, labels, -1))
-    assert halves(more, np.full(10, 30), 0).reference.max() < 1200
+    assert judge_split(more, np.full(10, 30), 0).reference.max() < 1200
     some = np.asarray(others.labels).copy()
     some[:100] = -1
     found = measure(write(tmp_path / "some", np.asarray(others.pixels), some), real)
@@ -116,14 +116,14 @@ def test_a_pack_without_labels_is_compared_as_a_whole(
 def test_held_out_images_and_their_copies_are_never_learned(tmp_path: Path) -> None:
     pixels, labels = digits(300)
     twice = write(tmp_path / "twice", np.concatenate([pixels, pixels]), np.concatenate([labels, (labels + 1) % 10]))
-    split = halves(twice, np.full(10, 20), 0)
+    split = judge_split(twice, np.full(10, 20), 0)
     learned = {twice.pixels[k].tobytes() for k in split.reference}
     assert len(split.held_out) == 200
     assert not any(twice.pixels[k].tobytes() in learned for k in split.held_out)
 
 
 def test_at_most_half_of_a_class_is_held_out(real: Pack) -> None:
-    split = halves(real, np.full(10, 10_000), 0)
+    split = judge_split(real, np.full(10, 10_000), 0)
     counts = np.array(list(real.counts().values()))
     assert np.array_equal(np.bincount(np.asarray(real.labels)[split.held_out]), counts // 2)
     assert len(split.reference) + len(split.held_out) == len(real)

@@ -15,7 +15,7 @@ from imagemint.config import Recipe, load_recipe
 from imagemint.data.pack import Pack, Step, open_pack, writing
 from imagemint.errors import PackError, RunError
 from imagemint.images import to_images
-from imagemint.metrics.features import Halves, train_judge
+from imagemint.metrics.judge import JudgeSplit, train_judge
 from imagemint.minting import mint
 from imagemint.training import choice
 from imagemint.training.choice import Chooser
@@ -41,7 +41,7 @@ def few(digits: Pack, tmp_path_factory: pytest.TempPathFactory) -> Pack:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A judge that has learned a little will do."""
-    monkeypatch.setattr("imagemint.metrics.features.AT_LEAST", 640)
+    monkeypatch.setattr("imagemint.metrics.judge.AT_LEAST", 640)
 
 
 def bank(**settings: object) -> Recipe:
@@ -138,7 +138,7 @@ def test_held_out_images_never_reach_the_networks_or_the_judge(
         few, load_recipe(recipe, {"images": 240, "choose_every": 240, "picture_every": 240}), tmp_path / "run"
     )
     split = choice.hold_out(few, recipe, 0)
-    assert isinstance(split, Halves)
+    assert isinstance(split, JudgeSplit)
     assert np.bincount(few.labels[split.held_out]).tolist() == [2, 2, 2]
     held = {each.numpy().tobytes() for each in to_images(torch.from_numpy(few.pixels[split.held_out]))}
     assert len(held) == 6 and len(fed) == 24  # all others were fed: 10 less 2 of each class

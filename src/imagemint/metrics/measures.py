@@ -26,8 +26,8 @@ from imagemint.classifiers import Evaluation, evaluate, features
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.rewriting import relabelled
 from imagemint.errors import MeasureError
-from imagemint.metrics.features import halves, train_judge
 from imagemint.metrics.frechet import Moments, frechet
+from imagemint.metrics.judge import judge_split, train_judge
 from imagemint.metrics.scores import classifier_score
 
 # Under 50 on a side, a covariance of 500 features says nothing even beside a floor. Our choice.
@@ -128,7 +128,7 @@ def measure(minted: Pack | Path | str, against: Pack | Path | str, *, seed: int 
     labelled = bool((labels >= 0).any())
     asked = np.flatnonzero(labels >= 0) if labelled else np.arange(len(labels))
     available = _available(labels[asked], against, labelled)
-    split = halves(against, available, seed)
+    split = judge_split(against, available, seed)
     held_out_labels = np.asarray(against.labels[split.held_out])
     _check_enough(available, len(asked), against)
     judge = train_judge(against, split.reference, seed)

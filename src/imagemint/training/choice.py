@@ -30,8 +30,8 @@ from imagemint.config import Recipe
 from imagemint.data.pack import Pack
 from imagemint.errors import PackError, RunError
 from imagemint.files import append_line
-from imagemint.metrics.features import Halves, halves, train_judge
 from imagemint.metrics.frechet import Moments, frechet
+from imagemint.metrics.judge import JudgeSplit, judge_split, train_judge
 from imagemint.models.per_class import Bank
 from imagemint.runs import Run
 from imagemint.training.state import Chosen, Gan
@@ -41,7 +41,7 @@ FEWEST_MINTED = 50  # of a class: they cost little, and the more there are the l
 _BATCH = 256
 
 
-def hold_out(pack: Pack, recipe: Recipe, seed: int) -> Halves | None:
+def hold_out(pack: Pack, recipe: Recipe, seed: int) -> JudgeSplit | None:
     """What to hold out of a pack; None where the recipe takes the last weights.
 
     A share `recipe.held_out` of every class, at least two and at most half of it; exact duplicates stay on one side.
@@ -53,7 +53,7 @@ def hold_out(pack: Pack, recipe: Recipe, seed: int) -> Halves | None:
     counts = np.bincount(labels[labels >= 0], minlength=len(pack.classes))
     wanted = np.maximum(np.round(counts * recipe.held_out).astype(np.int64), FEWEST_REAL)
     # A seed of its own: `measure` holds out images too, and would take the very ones that the weights were chosen by.
-    split = halves(pack, np.where(counts > 0, wanted, 0), seeds.derive(seed, "choice"))
+    split = judge_split(pack, np.where(counts > 0, wanted, 0), seeds.derive(seed, "choice"))
     held, left = (np.bincount(labels[part], minlength=len(counts)) for part in (split.held_out, split.reference))
     short = np.flatnonzero((counts > 0) & ((held < FEWEST_REAL) | (left == 0)))
     if len(short) or not len(split.held_out):
@@ -68,7 +68,7 @@ def hold_out(pack: Pack, recipe: Recipe, seed: int) -> Halves | None:
 class Chooser:
     """Looks at the samples of a training and keeps the best weights in `gan.best`, `gan.chosen` and choice.jsonl."""
 
-    def __init__(self, pack: Pack, held_out: Halves, gan: Gan, run: Run) -> None:
+    def __init__(self, pack: Pack, held_out: JudgeSplit, gan: Gan, run: Run) -> None:
         self.run, self.classes = run, pack.classes
         self.judge = _judge(pack, held_out, gan, run)
         indices = held_out.held_out
@@ -143,7 +143,7 @@ def _samples(gan: Gan, labels: np.ndarray) -> np.ndarray:
     return np.concatenate(made)
 
 
-def _judge(pack: Pack, held_out: Halves, gan: Gan, run: Run) -> LeNet:
+def _judge(pack: Pack, held_out: JudgeSplit, gan: Gan, run: Run) -> LeNet:
     """The judge of this run, trained at its start and read from the run folder afterwards."""
     file = run.path / "judge.safetensors"
     if not file.is_file():

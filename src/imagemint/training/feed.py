@@ -11,7 +11,7 @@ from imagemint.config import Baseline, Recipe
 from imagemint.data.batches import Batches
 from imagemint.data.pack import Pack
 from imagemint.losses import LOSSES
-from imagemint.metrics.features import Halves
+from imagemint.metrics.judge import JudgeSplit
 from imagemint.training.choice import hold_out
 from imagemint.training.state import Gan
 
@@ -49,7 +49,7 @@ class Feed:
         return images.to_images(pixels.to(self.device)), labels.to(self.device)
 
 
-def _parts(pack: Pack, gan: Gan, held_out: Halves | None) -> list[tuple[np.ndarray, int]]:
+def _parts(pack: Pack, gan: Gan, held_out: JudgeSplit | None) -> list[tuple[np.ndarray, int]]:
     """Which images make up a batch, and how many of each kind."""
     recipe, batch = gan.recipe, gan.batch
     labels, usable = np.asarray(pack.labels), usable_images(pack, recipe, gan.sees_labels)

@@ -21,7 +21,7 @@ JUDGE_EPOCHS = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Halves:
+class JudgeSplit:
     """Indices into a real pack, int64 each: what the judge learns from, and what it never sees.
 
     `twins` are in neither: exact duplicates of held-out images under another label or none.
@@ -32,7 +32,7 @@ class Halves:
     twins: np.ndarray
 
 
-def halves(pack: Pack, wanted: np.ndarray, seed: int) -> Halves:
+def judge_split(pack: Pack, wanted: np.ndarray, seed: int) -> JudgeSplit:
     """Hold out `wanted[k]` labelled images of class k, but at most half of the class; the rest is the reference.
 
     Exact duplicates stay on one side, so a class may give a few images fewer. Unlabelled images are in neither.
@@ -48,7 +48,7 @@ def halves(pack: Pack, wanted: np.ndarray, seed: int) -> Halves:
                 count -= len(group)
     twins = np.isin(codes, codes[held_out]) & ~held_out
     learned = ~held_out & ~twins & (labels >= 0)
-    return Halves(np.flatnonzero(learned), np.flatnonzero(held_out), np.flatnonzero(twins))
+    return JudgeSplit(np.flatnonzero(learned), np.flatnonzero(held_out), np.flatnonzero(twins))
 
 
 def train_judge(pack: Pack, reference: np.ndarray, seed: int) -> LeNet:
