@@ -15,13 +15,11 @@ import statistics
 import tempfile
 from pathlib import Path
 
-import imagemint  # first: it chooses how waiting threads wait
-
-# isort: split
 import torch
 from torch import nn
 from train_step import gan_recipe, plain, plain_networks
 
+import imagemint
 from imagemint.config import Recipe, load_recipe
 from imagemint.data.pack import Pack, writing
 from imagemint.images import to_pixels

@@ -22,9 +22,6 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import imagemint  # noqa: F401 (first: it chooses how waiting threads wait)
-
-# isort: split
 import numpy as np
 import torch
 import torch.distributed as dist

@@ -32,9 +32,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import imagemint  # noqa: F401 (first: it chooses how waiting threads wait)
-
-# isort: split
 import numpy as np
 import torch
 from scaling import Counter

@@ -18,14 +18,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import imagemint  # first: it chooses how waiting threads wait
-
-# isort: split
 import matplotlib as mpl
 import numpy as np
 import torch
 from PIL import Image
 
+import imagemint
 from imagemint import images, progress, seeds
 from imagemint.classifiers import LeNet, features
 from imagemint.config import load_recipe

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import argparse
 
-import imagemint  # first: it chooses how waiting threads wait
-
-# isort: split
 import numpy as np
 import torch
 
+import imagemint
 from imagemint import images, seeds
 from imagemint.classifiers import evaluate, train_classifier
 from imagemint.training.state import load_generator

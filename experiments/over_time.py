@@ -16,11 +16,9 @@ import tempfile
 from itertools import product
 from pathlib import Path
 
-import imagemint  # first: it chooses how waiting threads wait
-
-# isort: split
 import numpy as np
 
+import imagemint
 from imagemint.classifiers import evaluate, features, train_classifier
 from imagemint.config import Recipe
 from imagemint.metrics.frechet import Moments, frechet

@@ -14,9 +14,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import imagemint  # noqa: F401 (first: it chooses how waiting threads wait)
-
-# isort: split
 import numpy as np
 import torch
 

@@ -13,9 +13,6 @@ import argparse
 import json
 from pathlib import Path
 
-import imagemint  # noqa: F401 (first: it chooses how waiting threads wait)
-
-# isort: split
 import numpy as np
 import torch
 

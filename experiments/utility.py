@@ -16,11 +16,9 @@ from __future__ import annotations
 import argparse
 import json
 
-import imagemint  # first: it chooses how waiting threads wait
-
-# isort: split
 import numpy as np
 
+import imagemint
 from imagemint.classifiers import evaluate, train_classifier
 
 

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load, save
 
-from imagemint import cli
+from imagemint import __main__ as start
 from imagemint.config import Recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.runs import Finding
@@ -50,7 +50,7 @@ def imagemint(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         monkeypatch.setattr(sys, "argv", ["imagemint", *map(str, words)])
         capsys.readouterr()
         try:
-            cli.main()
+            start.main()
             status = 0
         except SystemExit as stop:
             status = int(stop.code or 0)
@@ -284,7 +284,7 @@ def test_a_full_disk_gets_one_line_and_leaves_nothing_half_written(
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
-        f"sys.argv = {['imagemint', *words[command]]!r}; import imagemint.cli; imagemint.cli.main()"
+        f"sys.argv = {['imagemint', *words[command]]!r}; import imagemint.__main__; imagemint.__main__.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
@@ -336,3 +336,68 @@ def test_ctrl_c_is_one_line_and_130(command: str, digits: Pack, tiny: Recipe, tm
             check=False,
         )
         assert done.returncode == 0
+
+
+def run_module(*words: object, cwd: Path, shell: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own; `shell` is appended to its command."""
+    command = " ".join([sys.executable, "-m", "imagemint", *map(str, words), shell])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **env}
+    return subprocess.run(command, shell=True, cwd=cwd, capture_output=True, encoding="latin-1", env=environment)
+
+
+def test_pack_ends_with_the_classes_and_their_counts(imagemint: Command, tmp_path: Path) -> None:
+    photos(tmp_path / "in", {"cable": 13, "bottle": 12, "x\x1b[2J": 1})
+    photos(tmp_path / "in", {"loose": 0})
+    (tmp_path / "in" / "loose").rmdir()
+    said = imagemint("pack", "in", "p")
+    assert said.out == "p: 26 images, 3 classes: bottle 12, cable 13, x\\x1b[2J 1; 12x12 colour\n"
+    facts = json.loads(imagemint("pack", "in", "q", "--json").out)
+    assert facts["classes"] == {"bottle": 12, "cable": 13, "x\x1b[2J": 1}
+    assert facts["remarks"] == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell closes the streams")
+def test_without_streams_the_work_is_done_all_the_same(tmp_path: Path) -> None:
+    for number, shell in enumerate(("2>&-", ">&-", "<&- >&- 2>&-")):
+        assert run_module("pack", "digits", f"p{number}", cwd=tmp_path, shell=shell).returncode == 0
+        assert len(open_pack(tmp_path / f"p{number}")) == 1797
+
+
+def test_a_stream_that_does_not_know_a_letter_gets_its_escape(tmp_path: Path) -> None:
+    photos(tmp_path / "in", {"W\u00fcrste": 1, "\u732b": 1})
+    done = run_module("pack", "in", "p", cwd=tmp_path, PYTHONIOENCODING="cp1252")
+    assert done.returncode == 0, done.stderr
+    assert "W\u00fcrste 1, \\u732b 1" in done.stdout
+    done = run_module("info", "p", "--json", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert json.loads(done.stdout)["classes"] == {"W\u00fcrste": 1, "\u732b": 1}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are a POSIX matter")
+def test_sigterm_ends_as_ctrl_c_does(tmp_path: Path) -> None:
+    photos(tmp_path / "many", {"a": 2000}, (64, 64))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "imagemint", "pack", "many", "many.pack", "--size", "512"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list(tmp_path.glob(".many.pack.*/pixels.npy")) and process.poll() is None:
+        time.sleep(0.02)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert "stopped by SIGTERM; nothing is half-written; the same command starts again" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["many"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps the working folder")
+def test_a_working_folder_that_is_gone_gets_one_line(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    done = subprocess.run(
+        ["sh", "-c", f"rmdir ../gone; {sys.executable} -m imagemint pack digits x"],
+        cwd=tmp_path / "gone",
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "the working folder is gone" in done.stderr

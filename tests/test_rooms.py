@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import imagemint
 
@@ -65,12 +68,21 @@ def test_looking_at_a_pack_does_not_wait_for_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_waiting_threads_sleep_unless_the_user_chose_otherwise() -> None:
-    code = "import imagemint, os; print(os.environ['OMP_WAIT_POLICY'])"
-    for given, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
-        import os
+@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_on_the_command_line_waiting_threads_sleep_unless_the_user_chose_otherwise(
+    given: str | None, expected: str
+) -> None:
+    code = "from imagemint import __main__; __main__._prepare(); import os; print(os.environ['OMP_WAIT_POLICY'])"
+    env = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    env |= {"OMP_WAIT_POLICY": given} if given else {}
+    out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == expected
 
-        env = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
-        env |= {"OMP_WAIT_POLICY": given} if given else {}
-        out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-        assert out.stdout.strip() == expected
+
+def test_importing_the_library_changes_nothing_for_its_host() -> None:
+    code = (
+        "import os, signal; before = dict(os.environ), signal.getsignal(signal.SIGINT);"
+        "import imagemint, imagemint.cli;"
+        "assert before == (dict(os.environ), signal.getsignal(signal.SIGINT))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -16,12 +16,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import imagemint  # first: it chooses how waiting threads wait
-
-# isort: split
 import numpy as np
 import torch
 
+import imagemint
 from imagemint import open_pack, seeds
 from imagemint.data.pack import Pack
 from imagemint.data.rewriting import rewrite

@@ -14,11 +14,9 @@ import json
 from functools import partial
 from pathlib import Path
 
-import imagemint  # first: it chooses how waiting threads wait
-
-# isort: split
 import numpy as np
 
+import imagemint
 from imagemint import open_pack, seeds
 from imagemint.augment import classic
 from imagemint.classifiers import evaluate, train_classifier

@@ -13,16 +13,9 @@ The public surface, in the order of the story:
 from __future__ import annotations
 
 import importlib
-import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-
-# OpenMP threads that wait by spinning make a training with two threads tens of times slower as soon as one core is
-# busy with something else; sleeping while waiting mends that. It has to be chosen before torch loads.
-if "torch" not in sys.modules:
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from imagemint.config import Recipe as Recipe

@@ -1,15 +1,12 @@
 """The command line: parse, call the public function of the same name, print. Nothing is decided here.
 
-Exit status: 0 done; 2 something that the user can mend, said in one line on stderr; 130 stopped by Ctrl-C; 1 a bug,
-with its traceback.
+Streams, signals and the exit status are `__main__`'s.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +15,8 @@ import typer
 import imagemint
 from imagemint import progress
 from imagemint.cli_edit import app as edit_app
-from imagemint.errors import ImagemintError, mendable
+from imagemint.errors import ImagemintError
+from imagemint.words import counted, listed, shown, split_list
 
 app = typer.Typer(
     pretty_exceptions_enable=False,
@@ -30,6 +28,7 @@ app.add_typer(edit_app, name="edit")
 
 PackArgument = Annotated[Path, typer.Argument(metavar="PACK", help="A folder that imagemint pack or mint wrote.")]
 DestArgument = Annotated[Path, typer.Argument(metavar="DEST", help="A folder that is not there yet.")]
+_CLASSES_SHOWN = 12  # by name, with their counts, on one line
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 RecipeOption = Annotated[str, typer.Option("--recipe", help="A name from imagemint recipes, or a YAML file.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe field.")]
@@ -52,8 +51,9 @@ def pack(
     ] = None,
     fit: Annotated[str, typer.Option(metavar="crop | pad | stretch", help="How to fit other proportions.")] = "crop",
     split: Annotated[str | None, typer.Option(metavar="NAME", help="Which part, where a source has several.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Pack labelled images from anywhere into one folder."""
+    """Pack labelled images from anywhere into one folder, and say what was understood: classes, counts, remarks."""
     made = imagemint.pack(
         source,
         dest,
@@ -62,7 +62,7 @@ def pack(
         fit=_choice("--fit", fit, ("crop", "pad", "stretch")),
         split=split,
     )
-    print(_one_line(made))
+    _print_json(made.info()) if as_json else _print(_one_line(made))
 
 
 @app.command()
@@ -70,19 +70,21 @@ def info(pack: PackArgument, as_json: JsonOption = False) -> None:
     """Say what a pack holds and where it came from."""
     facts = imagemint.open_pack(pack).info()
     if as_json:
-        print(json.dumps(facts, ensure_ascii=False))
+        _print_json(facts)
         return
-    print(_one_line(imagemint.open_pack(pack)))
+    _print(_one_line(imagemint.open_pack(pack)))
     for name, count in facts["classes"].items():
-        print(f"  {name:<24} {count:>8,}")
+        _print(f"  {name:<24} {count:>8,}")
     if facts["unlabelled"]:
-        print(f"  {'(unlabelled)':<24} {facts['unlabelled']:>8,}")
-    print(f"fingerprint {facts['fingerprint']}")
+        _print(f"  {'(unlabelled)':<24} {facts['unlabelled']:>8,}")
+    _print(f"fingerprint {facts['fingerprint']}")
     for step in facts["history"]:
         settings = " ".join(f"{key}={value}" for key, value in step["parameters"].items())
-        print(f"made by {step['command']} {settings}".rstrip())
+        _print(f"made by {step['command']} {settings}".rstrip())
+    for remark in facts["remarks"]:
+        _print(f"remark: {remark}")
     for each in facts["unreadable"]:
-        print(f"unreadable {each['name']}: {each['problem']}")
+        _print(f"unreadable {each['name']}: {each['problem']}")
 
 
 @app.command()
@@ -93,7 +95,7 @@ def show(
     """Draw a pack: contact sheet, counts, histograms, duplicates, and warnings of what hurts training."""
     from imagemint.data.show import show as draw
 
-    print(draw(pack, out))
+    _print(draw(pack, out))
 
 
 @app.command()
@@ -105,7 +107,7 @@ def export(
     """Write a pack in a format that other tools read."""
     from imagemint.data.export import export as write
 
-    print(write(pack, dest, format))
+    _print(write(pack, dest, format))
 
 
 @app.command()
@@ -123,6 +125,7 @@ def train(
     """Train a GAN on a pack. Ctrl-C saves; --resume goes on as if it had never stopped."""
     from imagemint.config import load_recipe
 
+    progress.if_stopped("the same command with --resume goes on")
     made = imagemint.train(
         pack,
         load_recipe(recipe, _settings(settings)),
@@ -134,8 +137,8 @@ def train(
         device=device,
     )
     for finding in made.findings():
-        print(finding)
-    print(f"{made.path}: {made.images_seen:,} images seen; samples in {made.samples()[-1]}")
+        _print(finding)
+    _print(f"{made.path}: {made.images_seen:,} images seen; samples in {made.samples()[-1]}")
 
 
 @app.command()
@@ -163,7 +166,7 @@ def mint(
         seed=seed,
         batch_size=batch_size,
     )
-    print(_one_line(made))
+    _print(_one_line(made))
 
 
 @app.command()
@@ -174,7 +177,7 @@ def measure(
 ) -> None:
     """Measure a minted pack against a real one; every number beside what real images get."""
     measures = imagemint.measure(pack, against)
-    print(json.dumps(measures.model_dump(mode="json"), ensure_ascii=False) if as_json else measures.table())
+    _print_json(measures.model_dump(mode="json")) if as_json else _print(measures.table())
 
 
 @app.command()
@@ -197,14 +200,15 @@ def study(
     seed: SeedOption = 0,
 ) -> None:
     """Find out whether minted images help a classifier, and write the report. A stopped study goes on."""
+    progress.if_stopped("the same command goes on")
     made = imagemint.study(
         pack,
         test,
         recipe,
         out,
-        budgets=_list(budgets),
+        budgets=split_list(budgets),
         repeats=repeats,
-        arms=None if arms is None else _list(arms),
+        arms=None if arms is None else split_list(arms),
         epochs=epochs,
         images=images,
         classifier_epochs=classifier_epochs,
@@ -213,8 +217,8 @@ def study(
         real_share=real_share,
         seed=seed,
     )
-    print(made.summary())
-    print(made.report)
+    _print(made.summary())
+    _print(made.report)
 
 
 @app.command()
@@ -227,8 +231,8 @@ def demo(
     from imagemint.demo import demo as run_demo
 
     made = run_demo(out)
-    print(made.summary())
-    print(made.report)
+    _print(made.summary())
+    _print(made.report)
 
 
 @app.command()
@@ -262,7 +266,7 @@ def recipes(
     else:
         page = catalogue.recipe_list([load_recipe(each) for each in recipe_names()])
     if as_json:
-        print(json.dumps(page.facts, ensure_ascii=False))
+        _print_json(page.facts)
     else:
         Console(width=None if sys.stdout.isatty() else 100, highlight=False).print(*page.shown, sep="\n")
 
@@ -276,68 +280,34 @@ def runs(
 
     found = list_runs(folder)
     if not found:
-        print(f"no run in {folder}")
+        _print(f"no run in {folder}")
     for run in found:
         facts = run.facts
         shape = "x".join(map(str, (*facts.pack.size, facts.pack.channels)))
         seen = f"{run.images_seen:>12,} of {run.target:,}"
         wrong = f"; {', '.join(finding.name for finding in run.findings())}" if run.findings() else ""
         classes = f"{len(facts.pack.classes):>3} classes"
-        print(f"{run.path!s:<32} {run.recipe.name:<12} {shape:<10} {classes} {seen} images{wrong}")
+        _print(f"{run.path!s:<32} {run.recipe.name:<12} {shape:<10} {classes} {seen} images{wrong}")
 
 
-def main() -> None:
-    """Run the command line and exit. Of the processes that torchrun starts, the first alone speaks."""
-    progress.turn_on(progress.first_process())
-    if not progress.first_process():
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (till the process ends)
-    if len(sys.argv) == 1:
-        sys.argv.append("--help")
-    try:
-        if os.environ.get("WORLD_SIZE", "1") != "1" and "train" not in sys.argv[1:3]:
-            raise ImagemintError(f"torchrun with {' '.join(sys.argv[1:2])}", "train", "run it without torchrun")
-        status = app(standalone_mode=False)
-        if status == 130:  # how newer typers report Ctrl-C; older ones raise Abort
-            raise KeyboardInterrupt
-        sys.exit(status)
-    except ImagemintError as error:
-        _fail(str(error))
-    except _USAGE as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # `imagemint edit`: the message is the help
-            print(error.format_message())
-            sys.exit(2)
-        _fail(f"{error.format_message()}; see imagemint --help")
-    except (typer.Abort, KeyboardInterrupt):
-        if progress.first_process():
-            note = "imagemint: stopped by Ctrl-C; nothing is half-written; the same command starts again"
-            print(note, file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:  # `imagemint info PACK | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        words = mendable(error)
-        if words is None:
-            raise
-        _fail(str(words))
+def _print(line: object) -> None:
+    """To stdout, with every character that could command the terminal as its escape."""
+    print(shown(str(line), lines=True))
 
 
-# What typer raises for wrong words on the command line; its home moved between typer's versions.
-_USAGE: Any = typer.BadParameter.__mro__[2]
-
-
-def _fail(line: str) -> None:
-    if progress.first_process():
-        print(f"imagemint: {' '.join(line.split())}", file=sys.stderr)
-    else:
-        time.sleep(1)  # torchrun stops all processes as soon as one is gone: the first must have spoken
-    sys.exit(2)
+def _print_json(value: Any) -> None:
+    """One JSON object in ASCII, whatever the encoding of the terminal or pipe."""
+    print(json.dumps(value, allow_nan=False))
 
 
 def _one_line(pack: imagemint.Pack) -> str:
+    """ "p: 26 images, 2 classes: bottle 13, cable 13; 8x8 gray"; of many classes the first ones."""
     h, w = pack.size
     kind = "gray" if pack.channels == 1 else "colour"
-    unlabelled = f", {pack.unlabelled():,} unlabelled" if pack.unlabelled() else ""
-    return f"{pack.path}: {len(pack):,} images, {len(pack.classes)} classes{unlabelled}, {h}x{w} {kind}"
+    counts = [f"{name} {count:,}" for name, count in pack.counts().items()]
+    classes = counted(len(counts), "class", "classes") + (f": {listed(counts, _CLASSES_SHOWN)}" if counts else "")
+    unlabelled = f"; {pack.unlabelled():,} unlabelled" if pack.unlabelled() else ""
+    return f"{pack.path}: {counted(len(pack), 'image')}, {classes}{unlabelled}; {h}x{w} {kind}"
 
 
 def _size(text: str | None) -> int | tuple[int, int] | None:
@@ -359,7 +329,7 @@ def _counts(text: str | None) -> dict[str, int] | None:
     if text is None:
         return None
     counts: dict[str, int] = {}
-    for part in _list(text):
+    for part in split_list(text):
         name, equals, number = part.rpartition("=")
         if not equals or not number.strip().isdigit():
             raise ImagemintError(f"--counts {text}", "NAME=N,NAME=N", "write for example --counts cat=100,dog=50")
@@ -371,11 +341,3 @@ def _settings(texts: list[str] | None) -> dict[str, Any]:
     from imagemint.config import parse_setting
 
     return dict(parse_setting(text) for text in texts or [])
-
-
-def _list(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-if __name__ == "__main__":
-    main()

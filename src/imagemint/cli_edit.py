@@ -11,10 +11,10 @@ import typer
 from imagemint.data import edit
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import PackError
+from imagemint.words import shown
 
 app = typer.Typer(
     name="edit",
-    no_args_is_help=True,
     help="A pack in, a pack out: slice, split, merge, resize, relabel, augment, ...",
 )
 
@@ -53,7 +53,7 @@ def split(
     text += f"; kept together: {kept['images']} duplicates in {kept['groups']} groups"
     if kept["cut"]:
         text += f" (a chain of look-alikes was cut at {kept['largest']} images, so some may be on two sides)"
-    typer.echo(f"{dest}: {text}")
+    print(shown(f"{dest}: {text}"))
 
 
 @app.command()
@@ -249,4 +249,4 @@ def _say(before: Path | None, after: Pack, more: str = "") -> None:
             more = "; nothing changed"
         elif len(was) != len(after):
             text += f" (from {len(was)})"
-    typer.echo(f"{after.path}: {text}{more}")
+    print(shown(f"{after.path}: {text}{more}"))

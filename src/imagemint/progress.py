@@ -11,7 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from imagemint.words import shown
+
 _on = False
+stop_signals: list[int] = []  # the signals that asked this process to stop, in their order
+_go_on = "the same command starts again"
 _SECONDS_BETWEEN_LINES = 15.0
 
 Advance = Callable[..., None]  # advance(amount, note="...")
@@ -31,7 +35,18 @@ def turn_on(on: bool = True) -> None:
 def say(text: str) -> None:
     """One line on stderr, where progress is shown."""
     if _on:
-        print(text, file=sys.stderr, flush=True)
+        print(shown(text), file=sys.stderr, flush=True)
+
+
+def if_stopped(advice: str) -> None:
+    """How to go on if the process is stopped from now on ("the same command with --resume goes on")."""
+    global _go_on
+    _go_on = advice
+
+
+def how_to_go_on() -> str:
+    """What was last said to `if_stopped`."""
+    return _go_on
 
 
 @contextmanager

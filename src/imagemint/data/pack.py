@@ -82,6 +82,7 @@ class Manifest(_Strict):
     unreadable: list[Unreadable] = []
     source_sides: list[tuple[int, int, int]] = []  # of images that were fitted: shorter sides from, to; how many
     mintings: list[Minting] = []
+    remarks: list[str] = []  # what packing had to say about labels, files left out and readings that are not certain
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +147,7 @@ class Pack:
             "fingerprint": self.fingerprint,
             "origin": self.manifest.origin,
             "history": [step.model_dump() for step in self.manifest.history],
+            "remarks": self.manifest.remarks,
             "unreadable": [each.model_dump() for each in self.manifest.unreadable],
             "mintings": [each.model_dump() for each in self.manifest.mintings],
         }
@@ -222,6 +224,7 @@ class PackWriter:
         self.unreadable: list[Unreadable] = []
         self.source_sides: list[tuple[int, int, int]] = []
         self.mintings: list[Minting] = []
+        self.remarks: list[str] = []
         self._folder = folder
         self._columns: dict[str, _Appender] = {}
         self._pixels = _Appender(folder / "pixels.npy", np.dtype(np.uint8))
@@ -266,6 +269,7 @@ class PackWriter:
             unreadable=self.unreadable,
             source_sides=self.source_sides,
             mintings=self.mintings,
+            remarks=self.remarks,
         )
         files.write_json(self._folder / "manifest.json", manifest.model_dump(exclude_none=True))
 

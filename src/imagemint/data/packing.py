@@ -66,13 +66,14 @@ def pack(
     with ExitStack() as stack:
         stack.callback(close_archive)
         contents = open_source(source, split, stack)
-        for remark in contents.remarks:
-            progress.say(remark)
         if contents.blocks is not None and not _changes(contents, wanted_size, channels):
             with writing(dest, classes=contents.classes, origin="real", history=history) as writer:
+                writer.remarks = contents.remarks
                 _write_blocks(writer, contents)
         else:
             _decode_into(dest, contents, wanted_size, channels, fit, workers, history)
+    for remark in contents.remarks:  # last, where they are read, beside the classes and their counts
+        progress.say(remark)
     return open_pack(dest)
 
 
@@ -130,6 +131,7 @@ def _decode_into(
             chunk = min(_CHUNK_SOURCE // pixels, _CHUNK_BYTES // (target[0] * target[1] * count), _CHUNK_IMAGES)
             try:
                 with writing(dest, classes=contents.classes, origin="real", history=history) as writer:
+                    writer.remarks = contents.remarks
                     _write_decoded(writer, contents, wanted, _chunks(contents.each(), max(chunk, 1)), over)
                 return
             except _Surprise as surprise:

@@ -19,7 +19,7 @@ from imagemint.config import Baseline, Recipe, load_recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import TrainingError
 from imagemint.files import append_line, keep_lines
-from imagemint.progress import progress, say
+from imagemint.progress import progress, say, stop_signals
 from imagemint.runs import Run, RunFacts, open_run
 from imagemint.training.choice import Chooser
 from imagemint.training.facts import run_facts, set_tf32
@@ -181,7 +181,7 @@ def _train(gan: Gan, feed: Feed, run: Run) -> None:
             note = ", ".join([note, *diary.watch.found]) if note and diary else note
             advance(min(gan.images_seen, target) - min(before, target), note=note)
             if stop:
-                say(f"stopped at {gan.images_seen} of {target} images; the same command with --resume goes on")
+                say(f"saved at {gan.images_seen} of {target} images seen")
                 raise KeyboardInterrupt
 
 
@@ -275,6 +275,7 @@ def _stop_softly() -> Iterator[list[int]]:
         if stopping:
             raise KeyboardInterrupt
         stopping.append(number)
+        stop_signals.append(number)
 
     old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
