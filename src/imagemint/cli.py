@@ -51,6 +51,15 @@ def pack(
     ] = None,
     fit: Annotated[str, typer.Option(metavar="crop | pad | stretch", help="How to fit other proportions.")] = "crop",
     split: Annotated[str | None, typer.Option(metavar="NAME", help="Which part, where a source has several.")] = None,
+    folders_are_classes: Annotated[
+        bool, typer.Option("--folders-are-classes", help="Take the folders at the top for classes without asking.")
+    ] = False,
+    path_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The column of a list that names the image.")
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The column of a list that names its class.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Pack labelled images from anywhere into one folder, and say what was understood: classes, counts, remarks."""
@@ -61,6 +70,9 @@ def pack(
         channels=_choice("--channels", channels, (1, 3)),
         fit=_choice("--fit", fit, ("crop", "pad", "stretch")),
         split=split,
+        folders_are_classes=folders_are_classes,
+        path_column=path_column,
+        label_column=label_column,
     )
     _print_json(made.info()) if as_json else _print(_one_line(made))
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from imagemint import progress
-from imagemint.data import decode
+from imagemint.data import decode, tfrecord
 from imagemint.data.pack import Pack
 from imagemint.data.packing import pack
 from imagemint.data.sources import tree
@@ -354,3 +354,27 @@ def test_images_smaller_than_what_was_asked_for_are_counted(tmp_path: Path) -> N
     assert made.manifest.history[0].parameters["enlarged"] == 3
     assert sum(count for _, _, count in made.manifest.source_sides) == 3
     assert "enlarged" not in pack(tmp_path / "in", tmp_path / "q", size=1).manifest.history[0].parameters
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"split": "train"}, "digits has no splits"),
+        ({"folders_are_classes": True}, "digits has no class folders"),
+        ({"label_column": "y"}, "digits is not a list, but --label-column was given"),
+    ],
+)
+def test_options_that_mean_nothing_for_a_source_are_refused(
+    tmp_path: Path, options: dict[str, Any], words: str
+) -> None:
+    refused("digits", tmp_path, words, **options)
+
+
+def test_tfrecords_are_known_by_all_their_names(tmp_path: Path) -> None:
+    for number, name in enumerate(("a.tfrec", "x-train.tfrecord-00000-of-00001", "train-00000-of-00001")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with (folder / name).open("wb") as file:
+            tfrecord.write(file, [tfrecord.example({"image": png(k), "label": k}) for k in range(3)])
+        for source in (folder, folder / name):
+            assert pack(source, tmp_path / f"{number}-{source.is_dir()}.pack").counts() == {"0": 1, "1": 1, "2": 1}

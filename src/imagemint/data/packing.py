@@ -15,7 +15,7 @@ from imagemint import progress
 from imagemint.data.decode import Decoded, Fit, Item, Look, Wanted, close_archive, decode, look
 from imagemint.data.pack import Pack, PackWriter, Step, Unreadable, check_absent, open_pack, writing
 from imagemint.data.sources import open_source
-from imagemint.data.sources.contents import Contents, first, some
+from imagemint.data.sources.contents import Asked, Contents, first, some
 from imagemint.data.workers import Spread, available, spread
 from imagemint.errors import SourceError
 
@@ -39,6 +39,9 @@ def pack(
     channels: Literal[1, 3] | None = None,
     fit: Fit = "crop",
     split: str | None = None,
+    folders_are_classes: bool = False,
+    path_column: str | None = None,
+    label_column: str | None = None,
     workers: int | None = None,
 ) -> Pack:
     """Pack the images of `source` (see `imagemint.data.sources` for what it may be) at `dest`, which must not exist.
@@ -46,7 +49,10 @@ def pack(
     `size` is one side in pixels or (height, width); without it all images must have one size. `channels` is 1 where
     every readable image is gray by its kind, else 3. `fit` says how an image of another shape gets the size: the
     largest centred part (crop), the whole on black (pad), or the whole with its shape changed (stretch); resampled
-    with Pillow's LANCZOS. `workers` are processes, as many as there are processors where that is worth it.
+    with Pillow's LANCZOS. `split` is the part to take where a source has several. `folders_are_classes` takes the
+    folders at the top for classes where their names or what lies below them speak against it. `path_column` and
+    `label_column` name the columns of a list. `workers` are processes, as many as there are processors where that is
+    worth it.
 
     The same input gives the same fingerprint, as a folder or an archive, with any number of workers. Images that
     cannot be read are listed in the manifest and left out; over 1 % of them, or a whole class, is an error. Raises
@@ -59,13 +65,14 @@ def pack(
         raise SourceError(f"fit {fit!r}", "crop, pad or stretch", "choose one of them")
     dest = check_absent(dest)
     size_given = list(size) if isinstance(size, tuple) else size
-    given = {"source": str(source), "size": size_given, "channels": channels, "split": split}
-    parameters = {key: value for key, value in given.items() if value is not None}
+    asked = Asked(split, folders_are_classes, path_column, label_column)
+    given = {"source": str(source), "size": size_given, "channels": channels, **vars(asked)}
+    parameters = {key: value for key, value in given.items() if value not in (None, False)}
     parameters |= {"fit": fit} if size is not None else {}
     history = [Step(command="pack", parameters=parameters)]
     with ExitStack() as stack:
         stack.callback(close_archive)
-        contents = open_source(source, split, stack)
+        contents = open_source(source, asked, stack)
         if contents.blocks is not None and not _changes(contents, wanted_size, channels):
             with writing(dest, classes=contents.classes, origin="real", history=history) as writer:
                 writer.remarks = contents.remarks

@@ -1,4 +1,4 @@
-"""Every way in. `open_source` finds out what a source is; one small file a kind reads it.
+"""Every way in. `open_source` finds out what a source is; one small file per kind reads it.
 
     digits                      scikit-learn's handwritten digits; needs no network
     FOLDER, .zip, .tar[.gz]     images in class folders or loose, StyleGAN's dataset.json, MNIST's IDX, CIFAR
@@ -15,30 +15,43 @@ name is `./digits`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from imagemint.data.sources import arrays, files, hub, listing, named, shards, stylegan
-from imagemint.data.sources.contents import SPLITS, Contents, choose_split, no_splits
-from imagemint.data.sources.tree import TAR_ENDINGS, ZIP_ENDINGS, Tree, is_image, open_tree
+from imagemint.data.sources.contents import SPLITS, Asked, Contents, choose_split, no_splits
+from imagemint.data.sources.tree import TAR_ENDINGS, ZIP_ENDINGS, Tree, is_image, open_tree, order
 from imagemint.errors import SourceError
 
-_PARQUET, _TFRECORD = (".parquet",), (".tfrecord", ".tfrecords")
+_PARQUET, _TFRECORD = (".parquet",), (".tfrecord", ".tfrecords", ".tfrec")
 _KINDS = "a folder, .zip, .tar, .parquet, .tfrecord, .csv, .jsonl or .npz, digits, hub:NAME, or " + ", ".join(
     named.SETS
 )
 
 
-def open_source(source: Path | str, split: str | None, stack: ExitStack) -> Contents:
+class Way(NamedTuple):
+    """One way in: whether a file (or what lies in a folder or archive) is of this kind, and who reads it."""
+
+    fits: Callable[[Any], bool]
+    takes: tuple[str, ...]  # the fields of `Asked` that concern it; another one that is given is refused
+    read: Callable[[Any, Asked, ExitStack], Contents]
+
+
+def open_source(source: Path | str, asked: Asked, stack: ExitStack) -> Contents:
     """What a source holds. Temporary files live until `stack` is closed. Raises SourceError."""
     if source == "digits":
-        return _without_split(arrays.digits(), "digits", split)
+        _check_asked(asked, (), "digits")
+        return arrays.digits()
     if isinstance(source, str) and source.startswith("hub:"):
-        return hub.read(source.removeprefix("hub:"), split)
+        _check_asked(asked, ("split",), source)
+        return hub.read(source.removeprefix("hub:"), asked.split)
     path = Path(source).expanduser()
     if path.exists():
-        contents = _from_path(path, split, stack)
+        contents = _from_path(path, asked, stack)
         if str(source) in named.SETS:
             contents = contents.with_remarks(f"{source} is the one on this disk, not the data set of that name")
         return contents
@@ -46,58 +59,48 @@ def open_source(source: Path | str, split: str | None, stack: ExitStack) -> Cont
         name = str(source)
         fetched = named.fetch(name)
         if (classes := named.SETS[name].classes) is not None:
-            return arrays.idx(open_tree(fetched, stack), split, classes)
-        return _from_path(fetched, split, stack)
+            _check_asked(asked, ("split",), name)
+            return arrays.idx(open_tree(fetched, stack), asked.split, classes)
+        return _from_path(fetched, asked, stack)
     raise SourceError(f"{source} is neither there nor the name of a data set", _KINDS, "check the path")
 
 
-def _without_split(contents: Contents, where: str, split: str | None) -> Contents:
-    if split is not None:
-        raise no_splits(where, split)
-    return contents
+def _check_asked(asked: Asked, takes: Sequence[str], where: str) -> None:
+    """Refuse what was asked for and means nothing here."""
+    if asked.split is not None and "split" not in takes:
+        raise no_splits(where, asked.split)
+    if asked.folders_are_classes and "folders_are_classes" not in takes:
+        raise SourceError(f"{where} has no class folders", "a folder or archive of them", "leave the option out")
+    for column in ("path_column", "label_column"):
+        if getattr(asked, column) is not None and column not in takes:
+            option = "--" + column.replace("_", "-")
+            raise SourceError(f"{where} is not a list, but {option} was given", "a list of images", "leave it out")
 
 
-def _from_path(path: Path, split: str | None, stack: ExitStack) -> Contents:
-    name = path.name.casefold()
+def _from_path(path: Path, asked: Asked, stack: ExitStack) -> Contents:
     if path.is_dir():
         if (path / "manifest.json").is_file() and (path / "pixels.npy").is_file():
             raise SourceError(f"{path} is a pack already", "images from outside", "change packs with imagemint edit")
-        return _from_tree(open_tree(path, stack), split, stack)
-    if name.endswith(listing.ENDINGS):
-        return _without_split(listing.read(path), str(path), split)
-    if name == stylegan.FILE:
-        return _from_path(path.resolve().parent, split, stack)
-    if name.endswith(".npz"):
-        return arrays.npz(path, split)
-    if name.endswith(_PARQUET):
-        return shards.parquet(Tree(str(path), {path.name: str(path)}, frozenset()), [path.name], split)
-    if name.endswith(_TFRECORD):
-        return shards.tfrecord(Tree(str(path), {path.name: str(path)}, frozenset()), [path.name], split)
-    if name.endswith((*ZIP_ENDINGS, *TAR_ENDINGS)):
-        tree = open_tree(path, stack)
-        if name.endswith(TAR_ENDINGS) and shards.is_webdataset(tree):
-            return _without_split(shards.samples([("", tree)], str(path)), str(path), split)
-        return _from_tree(tree, split, stack)
+        return _from_tree(open_tree(path, stack), asked, stack)
+    for way in _FILES:
+        if way.fits(path):
+            _check_asked(asked, way.takes, str(path))
+            return way.read(path, asked, stack)
     raise SourceError(f"{path} is no kind of source", _KINDS, "convert it, or pack the folder that it lies in")
 
 
-def _from_tree(tree: Tree, split: str | None, stack: ExitStack) -> Contents:
+def _from_tree(tree: Tree, asked: Asked, stack: ExitStack) -> Contents:
     """What lies in a folder or archive: a known layout, or images. One folder around class folders is unwrapped."""
+    split = asked.split
     while True:
-        for ending, reader in _SHARDS.items():
-            if names := shards.with_ending(tree, ending):
-                return reader(tree, names, split, stack)
-        loose = tree.loose()
-        if arrays.is_idx(tree):
-            return arrays.idx(tree, split)
-        if arrays.is_cifar(tree):
-            return arrays.cifar(tree, split)
-        if stylegan.FILE in loose:
-            return _without_split(stylegan.read(tree), tree.title, split)
+        for way in _LAYOUTS:
+            if way.fits(tree):
+                _check_asked(replace(asked, split=split), way.takes, tree.title)
+                return way.read(tree, replace(asked, split=split), stack)
         top = tree.top()
         wrapper = len(top) == 1 and not _is_class(tree.below(top[0]))
         parts = [folder for folder in top if folder.casefold() in SPLITS]
-        only_folders = not any(is_image(name) for name in loose)
+        only_folders = not any(is_image(name) for name in tree.loose())
         if only_folders and wrapper and split is None:
             tree = tree.below(top[0])
         elif split is not None and any(folder.casefold() == split.casefold() for folder in top):
@@ -107,7 +110,8 @@ def _from_tree(tree: Tree, split: str | None, stack: ExitStack) -> Contents:
         elif only_folders and wrapper:
             tree = tree.below(top[0])
         else:
-            return _without_split(files.read(tree), tree.title, split)
+            _check_asked(replace(asked, split=split), ("folders_are_classes",), tree.title)
+            return files.read(tree)
 
 
 def _is_class(tree: Tree) -> bool:
@@ -117,8 +121,80 @@ def _is_class(tree: Tree) -> bool:
     return not tree.top() and not listed and any(is_image(name) for name in tree.files)
 
 
-_SHARDS: dict[tuple[str, ...], Callable[[Tree, list[str], str | None, ExitStack], Contents]] = {
-    _PARQUET: lambda tree, names, split, stack: shards.parquet(tree, names, split),
-    _TFRECORD: lambda tree, names, split, stack: shards.tfrecord(tree, names, split),
-    TAR_ENDINGS: shards.webdataset,
-}
+def _ends(*endings: str) -> Callable[[Path], bool]:
+    return lambda path: path.name.casefold().endswith(endings)
+
+
+# TensorFlow numbers its shards after the ending ("x.tfrecord-00000-of-00002"), and older writers leave the ending
+# out ("train-00000-of-00002").
+_NUMBERED = re.compile(r"-\d+-of-\d+$")
+
+
+def _is_tfrecord(name: str) -> bool:
+    stem = _NUMBERED.sub("", name.casefold())
+    return stem.endswith(_TFRECORD) or (stem != name.casefold() and "." not in name.rsplit("/", 1)[-1])
+
+
+def _is_parquet(name: str) -> bool:
+    return name.casefold().endswith(_PARQUET)
+
+
+def _is_tar(name: str) -> bool:
+    return name.casefold().endswith(TAR_ENDINGS)
+
+
+def _only(tree: Tree, kind: Callable[[str], bool]) -> list[str]:
+    """Paths of the files of such a kind, sorted; none where the tree has images too."""
+    names = sorted(filter(kind, tree.files), key=order)
+    return [] if names and any(map(is_image, tree.files)) else names
+
+
+def _one(path: Path) -> Tree:
+    return Tree(str(path), {path.name: str(path)}, frozenset())
+
+
+def _from_archive(path: Path, asked: Asked, stack: ExitStack) -> Contents:
+    tree = open_tree(path, stack)
+    if _is_tar(path.name) and shards.is_webdataset(tree):
+        _check_asked(asked, (), str(path))
+        return shards.samples([("", tree)], str(path))
+    return _from_tree(tree, asked, stack)
+
+
+_ANY = ("split", "folders_are_classes", "path_column", "label_column")
+_FILES = (
+    Way(_ends(*listing.ENDINGS), (), lambda path, asked, stack: listing.read(path)),
+    Way(_ends(stylegan.FILE), _ANY, lambda path, asked, stack: _from_path(path.resolve().parent, asked, stack)),
+    Way(_ends(".npz"), ("split",), lambda path, asked, stack: arrays.npz(path, asked.split)),
+    Way(
+        lambda path: _is_parquet(path.name),
+        ("split",),
+        lambda path, asked, stack: shards.parquet(_one(path), [path.name], asked.split),
+    ),
+    Way(
+        lambda path: _is_tfrecord(path.name),
+        ("split",),
+        lambda path, asked, stack: shards.tfrecord(_one(path), [path.name], asked.split),
+    ),
+    Way(_ends(*ZIP_ENDINGS, *TAR_ENDINGS), _ANY, _from_archive),
+)
+_LAYOUTS = (
+    Way(
+        lambda tree: bool(_only(tree, _is_parquet)),
+        ("split",),
+        lambda tree, asked, stack: shards.parquet(tree, _only(tree, _is_parquet), asked.split),
+    ),
+    Way(
+        lambda tree: bool(_only(tree, _is_tfrecord)),
+        ("split",),
+        lambda tree, asked, stack: shards.tfrecord(tree, _only(tree, _is_tfrecord), asked.split),
+    ),
+    Way(
+        lambda tree: bool(_only(tree, _is_tar)),
+        ("split",),
+        lambda tree, asked, stack: shards.webdataset(tree, _only(tree, _is_tar), asked.split, stack),
+    ),
+    Way(arrays.is_idx, ("split",), lambda tree, asked, stack: arrays.idx(tree, asked.split)),
+    Way(arrays.is_cifar, ("split",), lambda tree, asked, stack: arrays.cifar(tree, asked.split)),
+    Way(lambda tree: stylegan.FILE in tree.files, (), lambda tree, asked, stack: stylegan.read(tree)),
+)

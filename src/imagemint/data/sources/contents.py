@@ -20,6 +20,16 @@ _MOST_CLASSES = 100_000  # a label beyond is a mistake (a hash, an identity), no
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What the person said about the source, beyond where it is. Each way in takes what concerns it."""
+
+    split: str | None = None  # the part to take, where the source has several
+    folders_are_classes: bool = False  # the folders at the top are the classes, whatever lies below them
+    path_column: str | None = None  # of a list: the column that names the image ...
+    label_column: str | None = None  # ... and the one that names its class
+
+
+@dataclass(frozen=True)
 class Contents:
     """The images of a source in the order of the pack.
 
