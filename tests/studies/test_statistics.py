@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import doctest
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from imagemint.studies import statistics
+from imagemint.studies.statistics import Curve, fit_curve, holm
+
+
+def test_examples_of_the_docstrings() -> None:
+    assert doctest.testmod(statistics).failed == 0
+
+
+def answers(seed: int, n: int = 400, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of unequal classes, and probabilities that lean towards them."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(classes, n, p=[0.6, 0.25, 0.1, 0.05])
+    logits = rng.normal(size=(n, classes)) + 1.5 * np.eye(classes)[labels]
+    return labels, np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+
+
+def test_means_over_images_are_the_scores_of_scikit_learn() -> None:
+    labels, p = answers(0)
+    called = p.argmax(1)
+    wanted = {
+        statistics.accuracy: metrics.accuracy_score(labels, called),
+        statistics.balanced_accuracy: metrics.balanced_accuracy_score(labels, called),
+        statistics.macro_f1: metrics.f1_score(labels, called, average="macro"),
+        statistics.log_likelihood: -metrics.log_loss(labels, p),
+    }
+    for score, value in wanted.items():
+        assert score(labels, p).mean() == pytest.approx(value)
+
+
+def test_a_class_without_test_images_counts_in_no_score() -> None:
+    labels = np.array([0, 0, 2, 2])
+    p = np.eye(4)[[0, 0, 2, 3]]
+    assert statistics.balanced_accuracy(labels, p).mean() == pytest.approx(0.75)
+    assert statistics.macro_f1(labels, p).mean() == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_the_spread_of_the_values_is_the_spread_of_the_score() -> None:
+    """Over fresh test sets, macro F1 varies as the variance of its per-image values foretells."""
+    scores, foretold = [], []
+    for seed in range(300):
+        labels, p = answers(seed)
+        values = statistics.macro_f1(labels, p)
+        scores.append(values.mean())
+        foretold.append(values.var(ddof=1) / len(values))
+    assert np.var(scores) == pytest.approx(np.mean(foretold), rel=0.3)
+
+
+def test_holm_agrees_with_its_definition_and_never_lowers_a_p_value() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        p = rng.random(6) ** 2
+        got = holm(p.tolist())
+        ranked = np.sort(p)
+        for each, corrected in zip(p, got, strict=True):
+            at = int(np.searchsorted(ranked, each))
+            assert corrected == pytest.approx(min(1, max((6 - k) * ranked[k] for k in range(at + 1))))
+            assert corrected >= each - 1e-12
+    assert holm([]) == []
+
+
+def test_holm_keeps_the_chance_of_any_false_alarm() -> None:
+    rng = np.random.default_rng(1)
+    alarms = np.mean([min(holm(rng.random(8).tolist())) < 0.05 for _ in range(2000)])
+    assert 0.03 <= alarms <= 0.065
+
+
+def test_a_curve_gives_back_what_made_it() -> None:
+    truth = Curve(0.05, 0.6, 0.7)
+    n = [5, 10, 20, 50, 100]
+    found = fit_curve(n, [truth.error(each) for each in n])
+    assert found.error(200) == pytest.approx(truth.error(200), abs=1e-3)
+    assert found.images(truth.error(70)) == pytest.approx(70, rel=0.01)
+    assert found.images(0.01) == float("inf")
+
+
+def test_a_flat_curve_says_that_more_images_bring_nothing() -> None:
+    errors = np.full((4, 3), 0.2) + np.random.default_rng(0).normal(0, 1e-4, (4, 3))
+    gain = statistics.gain_of_more([10, 20, 40], errors, 40)
+    assert abs(gain.value) < 1e-3
+
+
+def test_more_images_gain_what_the_curve_promises_with_its_interval() -> None:
+    truth, n = Curve(0.05, 0.6, 0.7), [10, 20, 40]
+    noise = np.random.default_rng(0).normal(0, 0.002, (5, 3))
+    errors = np.array([[truth.error(each) for each in n]]) + noise
+    gain = statistics.gain_of_more(n, errors, 40)
+    assert gain.low is not None and gain.high is not None
+    assert gain.low <= truth.error(40) - truth.error(80) <= gain.high
+    assert statistics.gain_of_more(n, errors[:1], 40).low is None
+
+
+def test_worth_is_the_number_of_real_images_that_would_have_done_the_same() -> None:
+    truth, n = Curve(0.05, 0.6, 0.7), [10, 20, 40]
+    errors = np.array([[truth.error(each) for each in n]]) + np.random.default_rng(0).normal(0, 0.002, (6, 1))
+    as_good_as_30 = errors[:, 1] + truth.error(30) - truth.error(20)
+    found = statistics.worth(n, errors, 1, as_good_as_30)
+    assert found.value == pytest.approx(10, rel=0.1)
+    as_bad_as_15 = errors[:, 1] + truth.error(15) - truth.error(20)
+    assert statistics.worth(n, errors, 1, as_bad_as_15).value == pytest.approx(-5, rel=0.1)
+    assert statistics.worth(n, errors, 1, errors[:, 1]).value == pytest.approx(0, abs=0.1)
+
+
+def test_the_boundary_is_the_last_budget_that_helps() -> None:
+    none = "no measurable effect"
+    assert statistics.boundary([10, 20], [none, "hurts"]) == (None, None)
+    assert statistics.boundary([10, 20], [none, "helps"]) == (20, None)
