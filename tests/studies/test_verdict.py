@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imagemint.studies.verdict import Interval, compare, interval, points
+from imagemint.studies.verdict import Difference, compare, corrected, interval, points
 
 
 def simulated(
@@ -99,6 +99,54 @@ def test_points_have_a_sign_and_no_negative_zero() -> None:
     assert [points(x) for x in (0.0123, -0.0123, 0.0, -0.0001)] == ["+1.2", "−1.2", "0.0", "0.0"]
 
 
-def test_the_word_follows_the_interval() -> None:
-    words = [Interval(m, m - 0.1, m + 0.1, 0.05, 0.14, 3, 100).word for m in (-0.2, 0.0, 0.2)]
-    assert words == ["hurts", "no measurable effect", "helps"]
+@pytest.mark.parametrize("repeats", [3, 5])
+def test_the_word_says_what_the_interval_says(repeats: int) -> None:
+    rng = np.random.default_rng(4)
+    for effect in (-0.1, -0.03, 0.0, 0.03, 0.1):
+        for _ in range(40):
+            found = interval(simulated(rng, repeats, 300, effect=effect))
+            assert found.low is not None and found.high is not None
+            outside = "helps" if found.low > 0 else "hurts" if found.high < 0 else "no measurable effect"
+            assert found.word == outside
+
+
+def report(rng: np.random.Generator, effects: list[float], repeats: int = 5, images: int = 300) -> list[Difference]:
+    """The differences of one report: arms that share repeats and test images with one baseline."""
+    labels = np.zeros(images, np.int64)
+    base = rng.random((repeats, images)) < 0.8
+    found = []
+    for effect in effects:
+        worse, better = base & (rng.random(base.shape) < 0.1), ~base & (rng.random(base.shape) < 0.4 + 5 * effect)
+        found.append(compare("10", "arm", "classic", (base & ~worse) | better, base, labels, 1))
+    return corrected(found)
+
+
+def test_of_1000_reports_without_an_effect_at_most_one_in_twenty_says_anything() -> None:
+    rng = np.random.default_rng(5)
+    alarms = [any(each.word != "no measurable effect" for each in report(rng, [0.0] * 6)) for _ in range(1000)]
+    assert np.mean(alarms) <= 0.05
+
+
+def test_one_effect_among_many_comparisons_is_found_and_alone_is_named() -> None:
+    rng = np.random.default_rng(6)
+    words = [[each.word for each in report(rng, [0.1] + [0.0] * 5)] for _ in range(50)]
+    assert np.mean([each[0] == "helps" for each in words]) >= 0.9
+    assert np.mean([word != "no measurable effect" for each in words for word in each[1:]]) <= 0.05
+
+
+def test_a_correction_is_said_where_there_is_one() -> None:
+    rng = np.random.default_rng(7)
+    alone, *_ = report(rng, [0.1])
+    first, *others = report(rng, [0.1, 0.0, 0.0])
+    assert "corrected" not in alone.sentence()
+    assert "corrected for 3 comparisons" in first.sentence()
+    assert all(each.p is not None and each.p >= (each.interval.p or 0) for each in (first, *others))
+
+
+def test_a_single_repeat_is_not_corrected() -> None:
+    right = np.ones((1, 50), bool)
+    single = compare("10", "mix", "real", right, ~right, np.zeros(50, np.int64), 1)
+    assert [each.word for each in corrected([single, *report(np.random.default_rng(8), [0.1])])] == [
+        "too few repeats",
+        "helps",
+    ]

@@ -73,7 +73,7 @@ def log_likelihood(labels: Labels, probabilities: Values) -> Values:
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values corrected for their number (Holm 1979): each compared with 0.05 keeps the chance of any false one.
 
-    >>> holm([0.01, 0.04, 0.03])
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]
     """
     order = np.argsort(p_values, kind="stable")
@@ -82,7 +82,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     for rank, at in enumerate(order):
         largest = max(largest, (len(p_values) - rank) * p_values[at])
         corrected[at] = min(largest, 1.0)
-    return [round(float(each), 12) for each in corrected]
+    return [float(each) for each in corrected]
 
 
 @dataclass(frozen=True)

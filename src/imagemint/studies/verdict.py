@@ -13,12 +13,15 @@ goes wrong when one of the two is left out): (MS_repeat + MS_image - MS_rest) / 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+
+from imagemint.studies.statistics import holm
 
 Word = Literal["helps", "hurts", "no measurable effect", "too few repeats"]
 CONFIDENCE, POWER = 0.95, 0.80
@@ -36,15 +39,20 @@ class Interval:
     detectable: float | None  # smallest true value that such a study tells from 0 in four of five tries
     repeats: int
     images: int
+    p: float | None = None  # two-sided: the chance of a mean this far from 0 without an effect; < 0.05: 0 is outside
 
     @property
     def word(self) -> Word:
-        """What the interval says about a difference."""
-        if self.low is None or self.high is None:
-            return "too few repeats"
-        if self.low > 0:
-            return "helps"
-        return "hurts" if self.high < 0 else "no measurable effect"
+        """What the interval says about a difference, as the only one that was looked at."""
+        return _word(self.mean, self.p)
+
+
+def _word(mean: float, p: float | None) -> Word:
+    if p is None:
+        return "too few repeats"
+    if p >= 1 - CONFIDENCE:
+        return "no measurable effect"
+    return "helps" if mean > 0 else "hurts"
 
 
 def interval(table: NDArray[Any]) -> Interval:
@@ -71,11 +79,13 @@ def interval(table: NDArray[Any]) -> Interval:
         freedom = max(freedom, variance**2 / sum(part**2 / df for part, df in parts))
     se = float(np.sqrt(variance))
     reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * se
-    if variance == 0:  # the rule of three (Hanley 1983): none of n differed, up to 3 / n of others could
-        reach = 3 / images
+    if variance > 0:
+        p = 2 * float(stats.t.sf(abs(mean) / se, freedom))
+    else:  # the rule of three (Hanley 1983): none of n differed, up to 3 / n of others could; exp(-3) is 0.05
+        reach, p = 3 / images, float(np.exp(-abs(mean) * images))
     # No table of n images shows less than one image.
     detectable = max(reach + float(stats.t.ppf(POWER, freedom)) * se, 1 / images)
-    return Interval(mean, mean - reach, mean + reach, se, detectable, repeats, images)
+    return Interval(mean, mean - reach, mean + reach, se, detectable, repeats, images, p)
 
 
 @dataclass(frozen=True)
@@ -87,11 +97,13 @@ class Difference:
     baseline: str
     interval: Interval
     per_class: list[Interval]  # the same for the test images of each class
+    p: float | None = None  # of the interval, corrected for the other comparisons of its report
+    comparisons: int = 1  # in the report, this one included
 
     @property
     def word(self) -> Word:
-        """Helps, hurts, no measurable effect, or too few repeats to say."""
-        return self.interval.word
+        """Helps, hurts, no measurable effect, or too few repeats to say; after the correction."""
+        return _word(self.interval.mean, self.p)
 
     def sentence(self) -> str:
         """The verdict in plain words, in points of accuracy (hundredths)."""
@@ -101,10 +113,29 @@ class Difference:
                 f"{what}: {points(i.mean)} points in one repeat, which says nothing about chance; "
                 f"run {ENOUGH_REPEATS} repeats"
             )
-        span = f"{points(i.mean)} points (95 % interval {points(i.low)} to {points(i.high)})"
+        span = f"{points(i.mean)} points (95 % interval {points(i.low)} to {points(i.high)}{self._correction()})"
         if self.word == "no measurable effect":
             return f"{what}: no measurable effect, {span}; this study could have seen {100 * i.detectable:.1f} points"
         return f"{what}: {self.word}, {span}"
+
+    def _correction(self) -> str:
+        if self.comparisons == 1 or self.p is None:
+            return ""
+        p = f"p {self.p:.3f}" if self.p >= 0.001 else "p below 0.001"
+        return f"; {p}, corrected for {self.comparisons} comparisons"
+
+
+def corrected(differences: Sequence[Difference]) -> list[Difference]:
+    """All differences of one report with their p-values corrected for their number (Holm 1979).
+
+    Who looks at twenty differences without an effect finds one interval without 0; the words must not.
+    """
+    tested = [each for each in differences if each.interval.p is not None]
+    p_values = iter(holm([each.interval.p for each in tested if each.interval.p is not None]))
+    return [
+        replace(each, p=next(p_values), comparisons=len(tested)) if each.interval.p is not None else each
+        for each in differences
+    ]
 
 
 def compare(
@@ -120,7 +151,8 @@ def compare(
     assert right.shape == baseline_right.shape == (len(right), len(labels)), (right.shape, baseline_right.shape)
     table = right.astype(np.int64) - baseline_right.astype(np.int64)
     per_class = [interval(table[:, labels == k]) if (labels == k).any() else _NOTHING for k in range(classes)]
-    return Difference(budget, arm, baseline, interval(table), per_class)
+    whole = interval(table)
+    return Difference(budget, arm, baseline, whole, per_class, whole.p)
 
 
 def points(share: float) -> str:
