@@ -4,7 +4,7 @@
     FOLDER, .zip, .tar[.gz]     images in class folders or loose, StyleGAN's dataset.json, MNIST's IDX, CIFAR
     .tar, folder of .tar        WebDataset shards
     .parquet, .tfrecord         shards, one or a folder of them
-    .csv .tsv .jsonl            path and label of each image
+    .csv .tsv .jsonl .json      path and label of each image, or its pixels
     .npz                        arrays
     hub:NAME                    the Hugging Face hub
     mnist fashion-mnist ...     data sets by name, see `named`
@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from imagemint.data.sources import arrays, files, hub, listing, named, shards, stylegan
+from imagemint.data.sources import arrays, files, hub, listing, named, pixels, shards, stylegan
 from imagemint.data.sources.contents import SPLITS, Asked, Contents, choose_split, no_splits
 from imagemint.data.sources.tree import TAR_ENDINGS, ZIP_ENDINGS, Tree, is_image, open_tree, order
 from imagemint.errors import SourceError
@@ -149,6 +149,10 @@ def _only(tree: Tree, kind: Callable[[str], bool]) -> list[str]:
     return [] if names and any(map(is_image, tree.files)) else names
 
 
+def _is_stylegan(path: Path) -> bool:
+    return path.name.casefold() == stylegan.FILE
+
+
 def _one(path: Path) -> Tree:
     return Tree(str(path), {path.name: str(path)}, frozenset())
 
@@ -162,9 +166,11 @@ def _from_archive(path: Path, asked: Asked, stack: ExitStack) -> Contents:
 
 
 _ANY = ("split", "folders_are_classes", "path_column", "label_column")
+_LIST = ("split", "path_column", "label_column")
 _FILES = (
-    Way(_ends(*listing.ENDINGS), (), lambda path, asked, stack: listing.read(path)),
-    Way(_ends(stylegan.FILE), _ANY, lambda path, asked, stack: _from_path(path.resolve().parent, asked, stack)),
+    Way(_is_stylegan, _ANY, lambda path, asked, stack: _from_path(path.resolve().parent, asked, stack)),
+    Way(pixels.holds, ("split", "label_column"), lambda path, asked, stack: pixels.read(path, asked)),
+    Way(_ends(*listing.ENDINGS), _LIST, lambda path, asked, stack: listing.read(path, asked)),
     Way(_ends(".npz"), ("split",), lambda path, asked, stack: arrays.npz(path, asked.split)),
     Way(
         lambda path: _is_parquet(path.name),

@@ -13,9 +13,11 @@ import numpy as np
 from imagemint.data.decode import Item, Raw
 from imagemint.data.pack import UNLABELLED
 from imagemint.errors import SourceError
+from imagemint.words import shown
 
 # Folders (and parts of file names) that mean a part of a data set and not a class.
 SPLITS = ("train", "training", "test", "testing", "val", "valid", "validation", "dev")
+LONGEST_NAME = 255  # characters of a class's name; a longer one is a text or a number gone wrong
 _MOST_CLASSES = 100_000  # a label beyond is a mistake (a hash, an identity), not a class
 
 
@@ -70,7 +72,7 @@ class _Raws:
 def class_order(names: Iterable[str]) -> list[str]:
     """Class names sorted by name; numerically where all are whole numbers, so that "10" comes after "9"."""
     unique = set(names)
-    if all(re.fullmatch(r"-?\d+", name) for name in unique):
+    if all(re.fullmatch(r"-?\d{1,255}", name) for name in unique):
         return sorted(unique, key=lambda name: (int(name), name))
     return sorted(unique)
 
@@ -78,9 +80,19 @@ def class_order(names: Iterable[str]) -> list[str]:
 def named_labels(values: Sequence[str | None], order: Sequence[str] | None = None) -> tuple[np.ndarray, list[str]]:
     """Labels given as names (None: unlabelled) -> int64 `[n]` and the class names in `class_order`."""
     classes = list(order) if order is not None else class_order(value for value in values if value is not None)
+    for name in classes:
+        _check_name(name)
     index = {name: label for label, name in enumerate(classes)}
     labels = (UNLABELLED if value is None else index[value] for value in values)
     return np.fromiter(labels, np.int64, len(values)), classes
+
+
+def _check_name(name: str) -> None:
+    if len(name) > LONGEST_NAME:
+        found = f"a class's name of {len(name):,} characters ({shown(name[:20])}...)"
+        raise SourceError(found, f"at most {LONGEST_NAME}", "check whether these are classes")
+    if not name.isascii() and any("\ud800" <= each <= "\udfff" for each in name):
+        raise SourceError(f"a class's name {shown(name)} is not valid Unicode", "a name that is", "rename the class")
 
 
 def numbered_labels(
