@@ -47,8 +47,8 @@ def _words(text: str) -> list[str]:
 # Columns by their usual names, in lower case with underscores. Of two sets, the first of which any is there counts.
 _PATHS = (
     _words(
-        "path file_name filename file image img filepath filepaths file_path image_path img_path imagepath image_name "
-        "img_name image_file filenames images paths"
+        "path file_name filename file image img filepath filepaths file_path image_path img_path imagepath "
+        "image_name img_name image_file filenames images paths"
     ),
     _words("image_id imageid img_id id id_code image_index isic_id uid name"),
 )
