@@ -8,9 +8,9 @@ import torch
 from kornia.geometry.transform import get_affine_matrix2d, warp_affine
 from PIL import Image
 
-from imagemint.augment import CLASSIC, Ranges, affine, classic
+from imagemint.augment import CLASSIC, Movement, affine, classic
 
-STILL = Ranges(shift=0, rotate=0, shear=0, zoom=0)
+STILL = Movement(shift=0, rotate=0, shear=0, zoom=0)
 
 
 def made(seed: int = 0) -> torch.Generator:
@@ -62,7 +62,7 @@ def test_black_stays_black_and_borders_are_repeated() -> None:
 
 def test_rotation_agrees_with_pillow() -> None:
     images = smooth(1, 41)
-    turned = affine(images, made(4), Ranges(shift=0, rotate=30, shear=0, zoom=0))[0, 0].numpy()
+    turned = affine(images, made(4), Movement(shift=0, rotate=30, shear=0, zoom=0))[0, 0].numpy()
     draws = made(4)  # the third draw, after the two shifts, is the angle
     angle = float([torch.rand(1, generator=draws) for _ in range(3)][2]) * 60 - 30
     picture = Image.fromarray(images[0, 0].numpy())
@@ -110,6 +110,6 @@ def test_gradients_flow_to_the_images() -> None:
 def test_a_shift_stays_within_its_range() -> None:
     images = torch.full((200, 1, 40, 40), -1.0)
     images[:, :, 20, 20] = 1.0
-    moved = affine(images, made(), Ranges(shift=0.1, rotate=0, shear=0, zoom=0)) + 1
+    moved = affine(images, made(), Movement(shift=0.1, rotate=0, shear=0, zoom=0)) + 1
     rows = (moved.sum((1, 3)) * torch.arange(40)).sum(1) / moved.sum((1, 2, 3)) - 20
     assert rows.abs().max() <= 4 + 1e-3 and rows.abs().max() > 3.5

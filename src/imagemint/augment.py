@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
-class Ranges:
+class Movement:
     """How far each image is moved, drawn uniformly from +- each value; 0 switches a movement off."""
 
     shift: float = 0.10  # share of the height and of the width
@@ -23,18 +23,18 @@ class Ranges:
 
 
 # Our choice: movements that leave a handwritten digit readable as the same digit (at 28 px: about 3 px of shift).
-CLASSIC = Ranges()
+CLASSIC = Movement()
 BRIGHTNESS = 0.2  # light is multiplied by 0.8..1.2; black stays black
 
 
 def classic(
-    images: torch.Tensor, generator: torch.Generator, *, flips: bool = False, ranges: Ranges = CLASSIC
+    images: torch.Tensor, generator: torch.Generator, *, flips: bool = False, movement: Movement = CLASSIC
 ) -> torch.Tensor:
     """Each image moved, and lit, differently: float `[n, c, h, w]` in [-1, 1] -> the same shape and range.
 
     `flips` mirrors half of the images left to right; ask for it only where a mirror image keeps its class.
     """
-    images = affine(images, generator, ranges, flips=flips)
+    images = affine(images, generator, movement, flips=flips)
     light = 1 + _uniform(len(images), generator, BRIGHTNESS).to(images.device).view(-1, 1, 1, 1)
     return ((images + 1) * light - 1).clamp(-1, 1)
 
@@ -42,7 +42,7 @@ def classic(
 def affine(
     images: torch.Tensor,
     generator: torch.Generator,
-    ranges: Ranges,
+    movement: Movement,
     *,
     flips: bool = False,
     share: tuple[int, int] = (0, 1),
@@ -50,15 +50,15 @@ def affine(
     """Each image shifted, rotated, sheared and zoomed on its own: float `[n, c, h, w]` -> the same shape.
 
     Differentiable in `images`. What comes in from outside repeats the border: black is -1 here and a photo has no
-    black frame, so nothing is invented. Every call draws the same number of random values, whatever the ranges.
+    black frame, so nothing is invented. Every call draws the same number of random values, whatever the movement.
     `share` (k, m): the images are rows k, k + m, ... of a batch m times as large, and move as they would in it.
     """
     (k, m), (n, _, h, w) = share, images.shape
     n *= m
-    shift = torch.stack([_uniform(n, generator, ranges.shift * w), _uniform(n, generator, ranges.shift * h)], 1)
-    angle = torch.deg2rad(_uniform(n, generator, ranges.rotate))
-    shear_x, shear_y = (_uniform(n, generator, ranges.shear).tan() for _ in range(2))
-    zoom = 1 + _uniform(n, generator, ranges.zoom)
+    shift = torch.stack([_uniform(n, generator, movement.shift * w), _uniform(n, generator, movement.shift * h)], 1)
+    angle = torch.deg2rad(_uniform(n, generator, movement.rotate))
+    shear_x, shear_y = (_uniform(n, generator, movement.shear).tan() for _ in range(2))
+    zoom = 1 + _uniform(n, generator, movement.zoom)
     mirrored = torch.rand(n, generator=generator, device=generator.device) < 0.5
     if flips:
         images = torch.where(mirrored[k::m].to(images.device)[:, None, None, None], images.flip(-1), images)

@@ -29,7 +29,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from imagemint.data.pack import Pack
-from imagemint.data.rewriting import read
 from imagemint.progress import progress
 
 HASH_BITS_APART = 6  # of 64; JPEG at quality 40 moves at most 4, 20 % more brightness at most 6 to 8 (99 % of images)
@@ -63,7 +62,7 @@ def digests(pack: Pack) -> np.ndarray:
     found = np.empty(len(pack), "S16")
     with progress(len(pack), "same pixels") as advance:
         for index in pack.blocks(block_bytes=_HASH_BYTES):
-            for k, pixels in zip(index.tolist(), read(pack, index), strict=True):
+            for k, pixels in zip(index.tolist(), pack.read(index), strict=True):
                 found[k] = hashlib.blake2b(pixels.data, digest_size=16).digest()
             advance(len(index))
     return found
@@ -173,7 +172,7 @@ def _near_pairs(
                     continue
                 needed, where = np.unique(np.concatenate([a, b]), return_inverse=True)
                 where = where.reshape(2, -1)
-                same = confirm(read(pack, needed), where[0], where[1])
+                same = confirm(pack.read(needed), where[0], where[1])
                 for pair in zip(a[same].tolist(), b[same].tolist(), strict=True):
                     join(*pair)
 
@@ -204,7 +203,7 @@ def _hash_vectors(pack: Pack, images: np.ndarray) -> Vectors:
     done = 0
     with progress(len(images), "hashes") as advance:
         for index in pack.blocks(images, block_bytes=_HASH_BYTES):
-            hashes[done : done + len(index)] = perceptual_hashes(read(pack, index))
+            hashes[done : done + len(index)] = perceptual_hashes(pack.read(index))
             done += len(index)
             advance(len(index))
 
@@ -219,7 +218,7 @@ def _plain_vectors(pack: Pack, images: np.ndarray) -> Vectors:
     """Pixels with two more numbers, so that the inner product of a and b is -mean((a - b)^2) / 2."""
 
     def vectors(start: int, end: int, right: bool) -> np.ndarray:
-        pixels = read(pack, images[start:end]).reshape(end - start, -1).astype(np.float32) - 127.5
+        pixels = pack.read(images[start:end]).reshape(end - start, -1).astype(np.float32) - 127.5
         pixels /= np.sqrt(np.float32(pixels.shape[1]))
         half, one = -(pixels**2).sum(axis=1, keepdims=True) / 2, np.ones((end - start, 1), np.float32)
         return np.concatenate([pixels, one, half] if right else [pixels, half, one], axis=1)

@@ -33,7 +33,6 @@ import numpy as np
 from imagemint import files, images, seeds
 from imagemint.data import tfrecord
 from imagemint.data.pack import BLOCK_BYTES, UNLABELLED, Pack, check_absent, open_pack
-from imagemint.data.rewriting import read
 from imagemint.errors import PackError
 from imagemint.progress import progress
 
@@ -200,7 +199,7 @@ def _idx(pack: Pack, folder: Path, name: str) -> None:
     with (folder / "train-images-idx3-ubyte").open("wb") as file, progress(len(pack), "export") as advance:
         file.write(struct.pack(">IIII", 0x0803, len(pack), *pack.size))
         for block in pack.blocks():
-            file.write(read(pack, block).tobytes())
+            file.write(pack.read(block).tobytes())
             advance(len(block))
 
 
@@ -240,7 +239,7 @@ def _pngs(pack: Pack) -> Iterator[tuple[int, int, bytes]]:
     """(index, label, PNG) of every image, in order, with progress."""
     with progress(len(pack), "export") as advance:
         for block in pack.blocks():
-            for index, label, picture in zip(block, pack.labels[block], read(pack, block), strict=True):
+            for index, label, picture in zip(block, pack.labels[block], pack.read(block), strict=True):
                 yield int(index), int(label), images.png(picture, text=_provenance(pack, int(index)))
                 advance(1)
 
@@ -264,7 +263,7 @@ def _provenance(pack: Pack, index: int) -> dict[str, str] | None:
 
 def _channels_last(pack: Pack, block: np.ndarray) -> np.ndarray:
     """uint8 [k, h, w] for gray images, [k, h, w, 3] for colour: the order of axes of most other programs."""
-    pixels = read(pack, block)
+    pixels = pack.read(block)
     return pixels[:, 0] if pack.channels == 1 else pixels.transpose(0, 2, 3, 1)
 
 

@@ -16,7 +16,6 @@ from PIL import Image
 from imagemint import files, images, seeds
 from imagemint.data.duplicates import near_groups
 from imagemint.data.pack import UNLABELLED, Pack, open_pack
-from imagemint.data.rewriting import read
 from imagemint.errors import ImagemintError
 from imagemint.progress import progress
 
@@ -138,7 +137,7 @@ def _brightness(pack: Pack) -> tuple[np.ndarray, np.ndarray]:
     means, flat = [], []
     with progress(len(pack), "brightness") as advance:
         for block in pack.blocks():
-            pixels = read(pack, block)
+            pixels = pack.read(block)
             means.append(pixels.mean(axis=(2, 3)) @ weights)
             one_colour = (pixels.max(axis=(2, 3)) == pixels.min(axis=(2, 3))).all(axis=1)
             flat.append(block[one_colour])
@@ -165,7 +164,7 @@ def _duplicates(pack: Pack) -> tuple[list[list[int]], int]:
 
 def _different(pack: Pack, group: np.ndarray) -> int:
     """How many different images there are among some."""
-    return len({hash(image.tobytes()) for block in pack.blocks(group) for image in read(pack, block)})
+    return len({hash(image.tobytes()) for block in pack.blocks(group) for image in pack.read(block)})
 
 
 def _labels_of(pack: Pack, group: list[int]) -> set[int]:

@@ -1,7 +1,7 @@
 """Edits: a pack in, a pack out. A pack never changes; every edit writes another one, with one more step of history.
 
     which images    slice, balance, filter, dedup        (select.py)
-    their pixels    resize, tile, crop, invert, grayscale (pixels.py), augment (../variants.py)
+    their pixels    resize, tile, crop, invert, grayscale (pixels.py), augment (augmenting.py)
     their labels    rename, drop, relabel, unlabel       (labels.py)
     several packs   merge (merging.py), split            (../split.py)
 
@@ -11,12 +11,12 @@ edit of nothing gives a pack with the same fingerprint. Class names stay when th
 takes them.
 """
 
+from imagemint.data.edit.augmenting import PRESETS, Ranges, augment
 from imagemint.data.edit.labels import drop, relabel, rename, unlabel
 from imagemint.data.edit.merging import merge
 from imagemint.data.edit.pixels import FILTERS, crop, grayscale, invert, resize, tile
 from imagemint.data.edit.select import balance, dedup, filter, slice
 from imagemint.data.split import split
-from imagemint.data.variants import PRESETS, Ranges, augment
 
 __all__ = [
     "FILTERS",

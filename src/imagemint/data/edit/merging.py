@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from imagemint.data.pack import Pack, open_pack, writing
-from imagemint.data.rewriting import read, relabelled, step_of
+from imagemint.data.rewriting import relabelled, step_of
 from imagemint.errors import PackError
 from imagemint.progress import progress
 
@@ -49,7 +49,7 @@ def merge(packs: Sequence[Pack | Path | str], dest: Path | str) -> Pack:
                 missing = np.full(len(index), -1)
                 block = {name: columns[name][index] if name in columns else missing for name in names}
                 block["parent"] = np.full(len(index), k)
-                writer.add(read(part, index), labels[index], **block)
+                writer.add(part.read(index), labels[index], **block)
                 advance(len(index))
             writer.mintings += part.manifest.mintings
             writer.unreadable += part.manifest.unreadable

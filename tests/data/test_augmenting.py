@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from imagemint.data import edit
+from imagemint.data.edit.augmenting import PRESETS, Draw, Ranges, augment, vary
 from imagemint.data.pack import Pack
-from imagemint.data.variants import PRESETS, Draw, Ranges, augment, vary
 from imagemint.errors import PackError
 from tests.data.edit_packs import make, noise, photos
 
