@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from imagemint.cli_edit import app
 from imagemint.data import edit
 from imagemint.data.pack import Pack, open_pack
-from imagemint.data.rewriting import apportion, read
+from imagemint.data.rewriting import apportion
 from imagemint.errors import PackError
 from tests.data.edit_packs import drawn, folder, make, minting, multiset, noise
 
@@ -430,7 +430,7 @@ def test_merging_other_sizes_or_channels_names_the_mending_command(pack: Pack, t
 def test_reading_scattered_images_is_indexing(tmp_path: Path) -> None:
     pack = make(tmp_path / "pack", noise(1000, 3, 2, 2), [0] * 1000)
     index = np.random.default_rng(0).integers(0, 1000, 1500)
-    np.testing.assert_array_equal(read(pack, index), pack.pixels[index])
+    np.testing.assert_array_equal(pack.read(index), pack.pixels[index])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")

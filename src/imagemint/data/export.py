@@ -16,22 +16,21 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import struct
 import tarfile
 import tempfile
-import unicodedata
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from imagemint import files, images, seeds
 from imagemint.data import tfrecord
+from imagemint.data.names import LABELS, folded, to_folder, to_lines
 from imagemint.data.pack import BLOCK_BYTES, UNLABELLED, Pack, check_absent, open_pack
 from imagemint.errors import PackError
 from imagemint.progress import progress
@@ -39,9 +38,6 @@ from imagemint.progress import progress
 SHARD_BYTES = 256 << 20  # of pixels in one shard of tfrecord, webdataset and parquet: our choice
 SHARD_IMAGES = 10_000  # and no more images than this: small images have more overhead than pixels
 ROW_GROUP = 1000  # images that a reader of Parquet has to load at a time
-LABELS = "labels.txt"
-
-T = TypeVar("T")
 
 
 def export(pack: Pack | Path | str, dest: Path | str, format: str) -> Path:
@@ -77,9 +73,9 @@ def _folder(pack: Pack, folder: Path, name: str) -> None:
     """
     list_name = f"{name}.txt" if name.casefold() != "labels" else "list.txt"
     width = max(6, len(str(len(pack) - 1)))
-    taken = {_folded(LABELS), _folded(list_name)}
-    folders = [_folder_name(class_name, taken) for class_name in pack.classes]
-    (folder / LABELS).write_text(_lines(pack), encoding="utf-8", newline="\n")
+    taken = {folded(LABELS), folded(list_name)}
+    folders = [to_folder(class_name, taken) for class_name in pack.classes]
+    (folder / LABELS).write_text(to_lines(pack.classes), encoding="utf-8", newline="\n")
     labels = np.asarray(pack.labels)
     for label in np.unique(labels[labels != UNLABELLED]):  # an empty folder stops many a loader, ours included
         (folder / folders[label]).mkdir()
@@ -97,7 +93,7 @@ def _folder(pack: Pack, folder: Path, name: str) -> None:
 
 def _tfrecord(pack: Pack, folder: Path, name: str) -> None:
     """Shards of `tf.train.Example`: image_raw (bytes, uint8 h x w x channels), height, width, channels, label."""
-    (folder / LABELS).write_text(_lines(pack), encoding="utf-8", newline="\n")
+    (folder / LABELS).write_text(to_lines(pack.classes), encoding="utf-8", newline="\n")
     height, width = pack.size
     shards = _shards(pack)
     with progress(len(pack), "export") as advance:
@@ -116,7 +112,7 @@ def _tfrecord(pack: Pack, folder: Path, name: str) -> None:
 
 def _webdataset(pack: Pack, folder: Path, name: str) -> None:
     """Tar shards of 00000000.png, .cls (the label; none where there is no label) and .json (label, class, index)."""
-    (folder / LABELS).write_text(_lines(pack), encoding="utf-8", newline="\n")
+    (folder / LABELS).write_text(to_lines(pack.classes), encoding="utf-8", newline="\n")
     encoded = _pngs(pack)
     for number, order in enumerate(_shards(pack)):
         with tarfile.open(folder / f"{name}-{number:06}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
@@ -154,7 +150,8 @@ def _parquet(pack: Pack, folder: Path, name: str) -> None:
     for number, order in enumerate(shards):
         file = folder / f"train-{number:05}-of-{len(shards):05}.parquet"
         with pq.ParquetWriter(file, schema) as writer:
-            for rows in _chunks(islice(encoded, len(order)), rows_at_once):
+            shard = islice(encoded, len(order))
+            while rows := list(islice(shard, rows_at_once)):
                 columns: dict[str, list[Any]] = {
                     "image": [{"bytes": data, "path": f"{index:08}.png"} for index, _, data in rows],
                     "label": [label for _, label, _ in rows],
@@ -192,7 +189,7 @@ def _idx(pack: Pack, folder: Path, name: str) -> None:
     if len(pack.classes) > 256:
         found = f"{len(pack.classes)} classes in {pack.path.name}"
         raise PackError(found, "at most 256 for the format idx", "choose another format or drop classes")
-    (folder / LABELS).write_text(_lines(pack), encoding="utf-8", newline="\n")
+    (folder / LABELS).write_text(to_lines(pack.classes), encoding="utf-8", newline="\n")
     (folder / "train-labels-idx1-ubyte").write_bytes(
         struct.pack(">II", 0x0801, len(pack)) + np.asarray(pack.labels).astype(np.uint8).tobytes()
     )
@@ -272,58 +269,6 @@ def _shards(pack: Pack) -> list[np.ndarray]:
     image_bytes = int(np.prod(pack.pixels.shape[1:]))
     step = min(SHARD_IMAGES, max(1, SHARD_BYTES // image_bytes))
     return [np.arange(start, min(start + step, len(pack))) for start in range(0, len(pack), step)]
-
-
-def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
-
-
-def _lines(pack: Pack) -> str:
-    """The class names, one a line, in label order; refused where a name would not come back as one line."""
-    for label, class_name in enumerate(pack.classes):
-        if class_name.splitlines() != [class_name]:
-            found = f"class {label} of {pack.path.name} is called {class_name!r}"
-            raise PackError(found, f"a name of one line for {LABELS}", "rename it with imagemint edit rename")
-    return "".join(f"{class_name}\n" for class_name in pack.classes)
-
-
-# What some common file system refuses: at any place, at the ends; and what would be read as an escape of ours.
-_REFUSED = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]|^[. ]|[. ]$|%(?=[0-9A-Fa-f]{2})')
-# Whole names that are not free: devices of Windows, and the loose images.
-_RESERVED = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9¹²³]|LPT[0-9¹²³])(\..*)?|\d+\.png", re.IGNORECASE)
-_NAME_BYTES = 255  # the longest name of ext4, XFS, APFS and NTFS
-
-
-def _folder_name(class_name: str, taken: set[str]) -> str:
-    """A folder name for a class that every common file system takes and that is not in `taken`, where it is added.
-
-    `urllib.parse.unquote` gives the class name back.
-    """
-    letters = list(class_name)
-    for match in _REFUSED.finditer(class_name):
-        letters[match.start()] = _quoted(match[0])
-    for k, letter in enumerate(class_name):
-        if not _RESERVED.fullmatch("".join(letters)) and _folded("".join(letters)) not in taken:
-            break
-        letters[k] = _quoted(letter)
-    name = "".join(letters)
-    if not name or len(name.encode()) > _NAME_BYTES:
-        found = f"a class name of {len(class_name.encode())} bytes ({class_name[:40]!r})"
-        wanted = f"1 to {_NAME_BYTES} bytes, to be the name of a folder"
-        raise PackError(found, wanted, "rename it with imagemint edit rename or choose another format")
-    taken.add(_folded(name))
-    return name
-
-
-def _quoted(letter: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in letter.encode())
-
-
-def _folded(name: str) -> str:
-    """Equal for names that a file system may take for one: Windows and macOS ignore case, macOS also composition."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 @contextmanager

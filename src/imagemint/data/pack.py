@@ -3,7 +3,7 @@
     PACK/
       pixels.npy      uint8 [n, c, h, w], memory-mapped when opened
       labels.npy      int64 [n]: class index, -1 = unlabelled
-      seed.npy, ...   optional columns, int64 [n], one value an image (named in the manifest)
+      seed.npy, ...   optional columns, int64 [n], one value per image (named in the manifest)
       manifest.json   written last: class names, sizes, fingerprint, origin, history
 
 A pack never changes once it is there: every edit writes another one.
@@ -13,22 +13,36 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
 
 from imagemint import files
 from imagemint.errors import PackError
+from imagemint.words import listed
 
 UNLABELLED = -1
 BLOCK_BYTES = 32 << 20  # how much of a pack is held in memory at a time when it is read through
 
 Origin = Literal["real", "minted", "augmented", "mixed"]
+
+_COLUMN = re.compile(r"[a-z][a-z0-9_]{0,63}")  # of a column, which is the name of a file too
+_TAKEN = {"pixels", "labels"}
+# What numpy writes at the head of an .npy file, and we accept: the type, the order of the axes, the shape.
+_NPY = re.compile(
+    rb"\{'descr': '([|<>=][a-z]\d{1,2})', 'fortran_order': (False|True), "
+    rb"'shape': \((\d{1,18}(?:, \d{1,18}){0,7}),?\), \} *\n"
+)
+_NPY_HEAD = 10  # bytes before that: magic, version, length
 
 
 class _Strict(BaseModel):
@@ -73,7 +87,7 @@ class Manifest(_Strict):
     format: Literal[1] = 1
     images: int = Field(gt=0)
     channels: Literal[1, 3]
-    size: tuple[int, int]  # height, width
+    size: tuple[PositiveInt, PositiveInt]  # height, width
     classes: list[str]  # label k is classes[k]
     fingerprint: str
     origin: Origin
@@ -83,6 +97,31 @@ class Manifest(_Strict):
     source_sides: list[tuple[int, int, int]] = []  # of images that were fitted: shorter sides from, to; how many
     mintings: list[Minting] = []
     remarks: list[str] = []  # what packing had to say about labels, files left out and readings that are not certain
+
+    @field_validator("classes")
+    @classmethod
+    def _different_names(cls, names: list[str]) -> list[str]:
+        check_classes(names)
+        return names
+
+    @field_validator("columns")
+    @classmethod
+    def _names_of_files(cls, names: list[str]) -> list[str]:
+        wrong = [name for name in names if name in _TAKEN or not _COLUMN.fullmatch(name)]
+        if wrong or len(set(names)) < len(names):
+            raise ValueError(f"{(wrong or names)[0][:64]!r} cannot be the name of a column, or not twice")
+        return names
+
+
+def check_classes(names: list[str]) -> None:
+    """Raise PackError where two classes have one name, or a name is no text that can be written down."""
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        found = f"more than one class is called {listed([repr(name[:64]) for name in twice])}"
+        raise PackError(found, "a name of its own for every class", "rename or join them first")
+    broken = [name for name in names if any("\ud800" <= letter <= "\udfff" for letter in name)]
+    if broken:
+        raise PackError(f"class name {broken[0][:64]!r}", "Unicode text", "rename it first")
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +174,30 @@ class Pack:
         for start in range(0, len(order), step):
             yield order[start : start + step]
 
+    def read(self, index: np.ndarray) -> np.ndarray:
+        """Pixels of the images `index` (int64 `[k]`, quickest in rising order): uint8 `[k, c, h, w]`, a copy.
+
+        Read from the file and not through the memory map, whose pages count as this process's memory until the system
+        wants them back (up to 2 MB for one scattered image). Raises PackError where the file is gone or too short.
+        """
+        source = self.pixels
+        if not isinstance(source, np.memmap):
+            return np.asarray(source[index])
+        pixels = np.empty((len(index), *source.shape[1:]), np.uint8)
+        starts = np.flatnonzero(np.diff(index, prepend=-2) != 1).tolist()  # of runs of neighbours, each read at once
+        image_bytes = prod(source.shape[1:])
+        path = self.path / "pixels.npy"
+        try:
+            with files.open_regular(path) as file:
+                for start, end in zip(starts, [*starts[1:], len(index)], strict=True):
+                    file.seek(source.offset + int(index[start]) * image_bytes)
+                    if file.readinto(pixels[start:end].data.cast("B")) != (end - start) * image_bytes:  # type: ignore[attr-defined]
+                        raise files.Damaged("has been cut short")
+        except (files.Damaged, FileNotFoundError) as error:
+            problem = "has gone" if isinstance(error, FileNotFoundError) else str(error)
+            raise PackError(f"{path} {problem}", "the file that was opened", f"make {self.path} again") from None
+        return pixels
+
     def info(self) -> dict[str, Any]:
         """What `imagemint info --json` prints."""
         return {
@@ -163,23 +226,22 @@ def open_pack(path: Path | str | Pack) -> Pack:
         raise PackError(found, "a folder that imagemint pack or mint wrote", "check the path or pack it first")
     manifest = _read_manifest(path)
     n, (h, w) = manifest.images, manifest.size
-    pixels = _map(path, "pixels.npy", np.dtype(np.uint8), (n, manifest.channels, h, w))
-    labels = _map(path, "labels.npy", np.dtype(np.int64), (n,))
-    columns = {name: _map(path, f"{name}.npy", np.dtype(np.int64), (n,)) for name in manifest.columns}
-    low, high = int(labels.min()), int(labels.max())
-    if low < UNLABELLED or high >= len(manifest.classes):
-        _damaged(
-            path,
-            f"labels.npy of {path} holds {low if low < -1 else high}",
-            f"-1..{len(manifest.classes) - 1}",
-        )
+    pixels = _map(path, "pixels", np.dtype(np.uint8), (n, manifest.channels, h, w))
+    labels = _map(path, "labels", np.dtype(np.int64), (n,))
+    columns = {name: _map(path, name, np.dtype(np.int64), (n,)) for name in manifest.columns}
+    _check_range(path, "labels", labels, len(manifest.classes))
+    if "minting" in columns:
+        _check_range(path, "minting", columns["minting"], len(manifest.mintings))
     return Pack(path, pixels, labels, columns, manifest)
 
 
 def _read_manifest(path: Path) -> Manifest:
     file = path / "manifest.json"
     try:
-        return Manifest.model_validate_json(file.read_bytes())
+        return Manifest.model_validate(files.read_json(file))
+    except (files.Damaged, PackError) as error:
+        problem = error.found if isinstance(error, PackError) else f"it {error}"
+        _damaged(path, f"{file} is damaged: {problem}", "a whole manifest")
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -187,20 +249,37 @@ def _read_manifest(path: Path) -> Manifest:
 
 
 def _map(path: Path, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
-    file = path / name
+    """The array in `name`.npy, memory-mapped, if it is what the manifest says, byte for byte."""
+    file, wanted = path / f"{name}.npy", f"{dtype} {list(shape)}, as its manifest says"
     try:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
+        with files.open_regular(file) as opened:
+            size = os.fstat(opened.fileno()).st_size
+            head = opened.read(_NPY_HEAD + 1024)
+            length = _NPY_HEAD + int.from_bytes(head[8:_NPY_HEAD], "little")
+            header = _NPY.fullmatch(head[_NPY_HEAD:length])
+            if head[:8] != b"\x93NUMPY\x01\x00" or header is None:
+                raise files.Damaged("does not begin as an array does")
+            kind, order = header[1].decode(), header[2]
+            kind = dtype.name if kind == dtype.str else kind
+            sides = [int(side) for side in header[3].split(b",")]
+            if (kind, tuple(sides)) != (dtype.name, shape):
+                _damaged(path, f"{file} holds {kind} {sides}", wanted)
+            if order == b"True" and len(shape) > 1:
+                raise files.Damaged("holds its numbers in Fortran's order, where C's was written")
+            if size != length + prod(shape) * dtype.itemsize:
+                raise files.Damaged(f"has {size:,} bytes instead of {length + prod(shape) * dtype.itemsize:,}")
+            return np.memmap(opened, dtype, "r", length, shape)
     except FileNotFoundError:
-        _damaged(path, f"{file} is missing", f"{dtype} {list(shape)}")
-    except (ValueError, EOFError) as error:
-        _damaged(path, f"{file} is damaged ({error})", f"{dtype} {list(shape)}")
-    if array.dtype != dtype or array.shape != shape:
-        _damaged(
-            path,
-            f"{file} holds {array.dtype} {list(array.shape)}",
-            f"{dtype} {list(shape)} as its manifest says",
-        )
-    return array
+        _damaged(path, f"{file} is missing", wanted)
+    except files.Damaged as error:
+        _damaged(path, f"{file} is damaged: it {error}", wanted)
+
+
+def _check_range(path: Path, name: str, values: np.ndarray, count: int) -> None:
+    """Raise PackError unless all values are indices into a list of `count`, or -1."""
+    low, high = int(values.min()), int(values.max())
+    if low < UNLABELLED or high >= count:
+        _damaged(path, f"{name}.npy of {path} holds {low if low < -1 else high}", f"-1..{count - 1}")
 
 
 def _damaged(path: Path, found: str, wanted: str) -> NoReturn:
@@ -208,10 +287,13 @@ def _damaged(path: Path, found: str, wanted: str) -> NoReturn:
 
 
 def check_absent(dest: Path | str, error: type[PackError] = PackError) -> Path:
-    """`dest` as a path, if nothing is there yet: nobody's data is ever overwritten."""
+    """`dest` as a path, if something can be made there and nothing is: nobody's data is ever overwritten."""
     dest = Path(dest)
-    if dest.exists() or dest.is_symlink():
+    if os.path.lexists(dest):
         raise error(f"{dest} is already there", "a new folder", "choose another name or remove it")
+    above = next((folder for folder in dest.parents if os.path.lexists(folder)), None)
+    if above is not None and not above.is_dir():
+        raise error(f"{dest} would lie below {above}, which is a file", "a folder", "choose another path")
     return dest
 
 
@@ -290,6 +372,7 @@ def writing(dest: Path | str, *, classes: list[str], origin: Origin, history: li
     The pack stands at `dest` when the block has ended well; an error or an interrupt leaves nothing behind.
     """
     dest = check_absent(dest)
+    check_classes(classes)
     with files.whole_folder(dest) as folder:
         writer = PackWriter(folder, dest, classes, origin, history)
         try:

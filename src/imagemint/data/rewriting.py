@@ -1,7 +1,7 @@
 """One pack read through into another, block by block: what every edit is made of.
 
 Memory: one block of pixels (`BLOCK_BYTES`) with what is computed from it, and the labels, columns and indices of the
-whole pack, about 35 bytes an image. All pixels are never in memory at once (`benchmarks/memory.py` shows it).
+whole pack, about 35 bytes per image. All pixels are never in memory at once (`benchmarks/memory.py` shows it).
 """
 
 from __future__ import annotations
@@ -13,32 +13,9 @@ from typing import Any
 import numpy as np
 
 from imagemint.data.pack import BLOCK_BYTES, UNLABELLED, Origin, Pack, Step, open_pack, writing
-from imagemint.errors import PackError
 from imagemint.progress import progress
 
 Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-def read(pack: Pack, index: np.ndarray) -> np.ndarray:
-    """Pixels of the images `index`, quickest in rising order: uint8 `[len(index), c, h, w]`, a copy.
-
-    Read from the file and not through the memory map, whose pages count as this process's memory until the system
-    wants them back (up to 2 MB for one scattered image). Raises PackError where the file has become too short.
-    """
-    source = pack.pixels
-    if not isinstance(source, np.memmap):
-        return np.asarray(source[index])
-    pixels = np.empty((len(index), *source.shape[1:]), np.uint8)
-    starts = np.flatnonzero(np.diff(index, prepend=-2) != 1).tolist()  # of runs of neighbours, each read at once
-    image_bytes = int(np.prod(source.shape[1:]))
-    with open(str(source.filename), "rb", buffering=0) as file:
-        for start, end in zip(starts, [*starts[1:], len(index)], strict=True):
-            file.seek(source.offset + int(index[start]) * image_bytes)
-            if file.readinto(pixels[start:end].data.cast("B")) != (end - start) * image_bytes:
-                raise PackError(
-                    f"{source.filename} has been cut short", "the file that was opened", f"make {pack.path} again"
-                )
-    return pixels
 
 
 def rewrite(
@@ -78,7 +55,7 @@ def rewrite(
         writer.unreadable = list(pack.manifest.unreadable)
         writer.mintings = list(pack.manifest.mintings)
         for index in pack.blocks(order, block_bytes=int(BLOCK_BYTES / max(growth, 1.0))):
-            pixels = read(pack, index)
+            pixels = pack.read(index)
             pixels = pixels if change is None else change(pixels, index)
             times = len(pixels) // len(index)
             carried = {name: column[index].repeat(times) for name, column in columns.items()}
