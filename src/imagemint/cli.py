@@ -185,10 +185,19 @@ def mint(
 def measure(
     pack: PackArgument,
     against: Annotated[Path, typer.Option("--against", metavar="PACK", help="The real images.")],
+    features: Annotated[
+        str,
+        typer.Option(
+            metavar="lenet | pixels | file:PATH",
+            help="What distances are measured in: a LeNet that learns the real images, pixels, or your own network "
+            "(TorchScript, .pt2 or .onnx, with a JSON file beside it). Reading a network file runs it.",
+        ),
+    ] = "lenet",
+    seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a minted pack against a real one; every number beside what real images get."""
-    measures = imagemint.measure(pack, against)
+    measures = imagemint.measure(pack, against, features=features, seed=seed)
     _print_json(measures.model_dump(mode="json")) if as_json else _print(measures.table())
 
 

@@ -10,6 +10,7 @@ line and exits with status 2. Anything else that is raised is a bug and keeps it
     ├── RecipeError     a recipe is unknown, or one of its fields is
     ├── RunError        a run folder is missing, damaged, taken, or belongs to another recipe or pack
     ├── TrainingError   training cannot go on (a number is no longer finite)
+    ├── NetworkError    a network file that a person brought cannot be used
     ├── MeasureError    a measure cannot be computed honestly (too few images, other classes)
     └── StudyError      a study cannot be set up, or is not the one that the folder holds
 """
@@ -54,6 +55,10 @@ class RunError(ImagemintError):
 
 class TrainingError(ImagemintError):
     """Training cannot go on."""
+
+
+class NetworkError(ImagemintError):
+    """A network file that a person brought cannot be used."""
 
 
 class MeasureError(ImagemintError):

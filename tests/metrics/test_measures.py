@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from imagemint.classifiers import outside
 from imagemint.data.pack import Pack
-from imagemint.errors import MeasureError
-from imagemint.metrics import measures as module
+from imagemint.errors import MeasureError, NetworkError
+from imagemint.metrics.comparison import Comparison, Weights
 from imagemint.metrics.judge import judge_split
-from imagemint.metrics.measures import METRICS, Measures, measure
+from imagemint.metrics.measures import METRICS, Measures, Metric, measure, metric_named
 from tests.digits import NAMES, digits, write
 
 
@@ -62,6 +66,74 @@ def test_noise_is_worse_than_real_and_the_floor_is_that_of_the_same_count(
     assert clean.judge == spoilt.judge  # same real pack, same counts, same seed
 
 
+@pytest.fixture(scope="module")
+def by_noise(
+    tmp_path_factory: pytest.TempPathFactory, real: Pack, others: Pack, clean: Measures
+) -> dict[str, list[Measures]]:
+    """Measures with noise of 0, 45 and 90 levels, by features."""
+    packs = [noisy(tmp_path_factory.mktemp("noise") / str(levels), others, levels) for levels in (45, 90)]
+    return {
+        "lenet": [clean, *(measure(each, real) for each in packs)],
+        "pixels": [measure(each, real, features="pixels") for each in (others, *packs)],
+    }
+
+
+@pytest.mark.parametrize("features", ["lenet", "pixels"])
+@pytest.mark.parametrize("metric", ["fd", "kd", "precision", "density", "coverage", "diversity", "classifier_score"])
+def test_the_more_noise_the_worse(by_noise: dict[str, list[Measures]], features: str, metric: str) -> None:
+    name = f"{metric}_{features}" if metric in ("fd", "kd") else metric
+    values = [each[name].value for each in by_noise[features]]
+    worse = {"lower": 1, "higher": -1}[by_noise[features][0][name].direction]
+    assert (np.diff(values) * worse > 0).all(), values
+    assert metric_named(name) is METRICS[metric]
+
+
+@pytest.mark.parametrize("features", ["lenet", "pixels"])
+def test_few_different_images_per_class_are_worse(tmp_path: Path, real: Pack, others: Pack, features: str) -> None:
+    labels = np.asarray(others.labels)
+
+    def only(count: int) -> Measures:
+        rows = np.concatenate([np.resize(np.flatnonzero(labels == k)[:count], 50) for k in range(10)])
+        pack = write(tmp_path / str(count), others.pixels[rows], labels[rows], origin="minted")
+        return measure(pack, real, features=features)
+
+    found = [only(count) for count in (50, 10, 2)]
+    for name in (f"fd_{features}", f"kd_{features}", "recall", "coverage", "diversity"):
+        worse = {"lower": 1, "higher": -1}[found[0][name].direction]
+        steps = np.diff([each[name].value for each in found]) * worse
+        assert (steps >= 0).all() and steps.sum() > 0, name
+
+
+def test_neither_the_order_of_the_images_nor_another_call_changes_a_number(
+    tmp_path: Path, real: Pack, others: Pack, clean: Measures
+) -> None:
+    assert measure(others, real) == clean
+    order = np.random.default_rng(1).permutation(len(others))
+    moved = measure(write(tmp_path / "moved", others.pixels[order], np.asarray(others.labels)[order]), real)
+    assert moved["classifier_score"].value == clean["classifier_score"].value
+    # which of the minted images are compared follows from their places; their number does not
+    assert moved["fd_lenet"].value == pytest.approx(clean["fd_lenet"].value, rel=0.2)
+
+
+def test_a_class_that_one_side_lacks_is_left_out_on_both_and_said(tmp_path: Path, real: Pack, others: Pack) -> None:
+    pixels, labels = digits(1200)
+    first = np.flatnonzero(labels == 4)[1:]  # one image of class 4 is left
+    few = write(tmp_path / "few", np.delete(pixels, first, 0), np.delete(labels, first))
+    kept = np.asarray(others.labels) != 7
+    minted = write(tmp_path / "minted", others.pixels[kept], np.asarray(others.labels)[kept], origin="minted")
+    found = measure(minted, few)
+    assert any("digit 4" in each and "hold one out" in each for each in found.remarks)
+    assert any("digit 7" in each and "no minted image" in each for each in found.remarks)
+    assert all(each in found.table() for each in found.remarks)
+    rows = np.array(found.confusion["rows"]).sum(1)
+    assert rows[4] == rows[7] == 0 and (np.delete(rows, [4, 7]) > 0).all()
+    assert found["classifier_score"].n_minted == rows.sum()
+    assert (
+        found.n_reference
+        == sum(n for name, n in few.counts().items() if name[-1] not in "47") - found["fd_lenet"].n_real
+    )
+
+
 def test_shuffled_labels_ruin_the_score_but_not_the_distance(tmp_path: Path, real: Pack, others: Pack) -> None:
     labels = np.random.default_rng(0).permutation(np.asarray(others.labels))
     found = measure(write(tmp_path / "shuffled", np.asarray(others.pixels), labels), real)
@@ -70,10 +142,21 @@ def test_shuffled_labels_ruin_the_score_but_not_the_distance(tmp_path: Path, rea
 
 def test_the_json_has_the_keys_that_others_rely_on(real: Pack, others: Pack, clean: Measures) -> None:
     values = json.loads(json.dumps(clean.model_dump(mode="json")))
+    assert list(values["values"]) == [
+        "fd_lenet",
+        "kd_lenet",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+        "diversity",
+        "classifier_score",
+    ]
     assert values["confusion"]["classes"] == NAMES
     assert np.sum(values["confusion"]["rows"]) == len(others)
-    for name in METRICS:
-        assert set(values[name]) == {"value", "floor", "n_real", "n_minted"}
+    keys = {"value", "low", "high", "floor", "n_real", "n_minted", "direction"}
+    for each in [*values["values"].values(), *values["per_class"]["digit 3"].values()]:
+        assert set(each) == keys and each["low"] <= each["value"] <= each["high"]
     assert values["minted"] == others.fingerprint and values["against"] == real.fingerprint
     assert len(values["judge"]) == 64
     assert "fd_lenet" in clean.table()
@@ -84,7 +167,7 @@ def test_classes_are_matched_by_name_and_may_be_fewer(tmp_path: Path, real: Pack
     keep = np.isin(labels, [3, 7])
     swapped = np.where(labels[keep] == 3, 1, 0)
     found = measure(write(tmp_path / "two", np.asarray(others.pixels)[keep], swapped, ["digit 7", "digit 3"]), real)
-    rows = np.array(found.confusion)
+    rows = np.array(found.confusion["rows"])
     assert rows.sum(1).nonzero()[0].tolist() == [3, 7]
     assert found["classifier_score"].value > 0.7
 
@@ -104,7 +187,8 @@ def test_a_pack_without_labels_is_compared_as_a_whole(
 ) -> None:
     pixels, labels = np.asarray(others.pixels), np.asarray(others.labels)
     found = measure(write(tmp_path / "whole", pixels, np.full(len(pixels), -1)), real)
-    assert set(found.values) == {"fd_lenet"} and not found.confusion
+    assert "fd_lenet" in found.values and not {"classifier_score", "diversity"} & set(found.values)
+    assert not found.confusion["rows"]
     assert sum(found.seen_as) == len(pixels)
     assert found["fd_lenet"].value < 3 * found["fd_lenet"].floor
     one_class = np.flatnonzero(labels == 3).repeat(10)
@@ -150,9 +234,45 @@ def test_too_few_images_is_an_error_that_says_how_many_are_needed(tmp_path: Path
 
 
 def test_a_new_measure_is_one_function_and_one_row(real: Pack, others: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
-    def brightness(evidence: module.Evidence) -> module.Measure:
-        return module.Measure(float(evidence.minted.mean()), float(evidence.held_out.mean()), 1, 1)
+    def largest(comparison: Comparison, weights: Weights) -> np.ndarray:
+        return np.full(len(weights.sample), comparison.sample.features.max())
 
-    monkeypatch.setitem(METRICS, "brightness", brightness)
-    found = measure(others, real)
-    assert isinstance(found, Measures) and "brightness" in found.model_dump()
+    monkeypatch.setitem(METRICS, "largest", Metric(largest, "higher", "largest feature", bounds=(0, np.inf)))
+    found = measure(others, real, features="pixels")
+    assert found["largest"].value == found["largest"].high == 1 and found["largest"].direction == "higher"
+
+
+class TwoNumbers(torch.nn.Module):
+    """Stands for the Inception file: 4 class probabilities, or its features on request."""
+
+    def forward(self, images: torch.Tensor, return_features: bool = False) -> torch.Tensor:
+        rows = images.mean(3).flatten(1) / 255
+        return rows if return_features else rows[:, :4]
+
+
+def test_a_network_of_ones_own_and_the_one_that_has_a_right_to_the_name_fid(
+    tmp_path: Path, real: Pack, others: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "network.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(TwoNumbers()).save(str(file))  # type: ignore[no-untyped-call]
+    with pytest.raises(NetworkError, match=r"network\.json"):
+        measure(others, real, features=f"file:{file}")
+    file.with_suffix(".json").write_text('{"channels": 1, "range": [0, 255]}', encoding="utf-8")
+    found = measure(others, real, features=f"file:{file}")
+    assert list(found.values)[:2] == ["fd_file", "kd_file"] and found.features["width"] == 4
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert found.features["sha256"] == digest and found.features["origin"] == str(file)
+
+    monkeypatch.setattr(outside, "INCEPTION", digest)
+    with pytest.raises(NetworkError, match="24 features"):  # 3 channels of 8 rows each, not 2,048
+        measure(others, real, features=f"file:{file}")
+    monkeypatch.setattr(outside, "INCEPTION_WIDTH", 24)
+    found = measure(others, real, features=f"file:{file}")
+    assert list(found.values)[:2] == ["fid", "kid"] and metric_named("kid") is METRICS["kd"]
+
+
+def test_features_that_nobody_knows_are_refused(real: Pack, others: Pack) -> None:
+    with pytest.raises(MeasureError, match="file:PATH"):
+        measure(others, real, features="inception")

@@ -25,17 +25,18 @@ class Evaluation:
     confusion: np.ndarray  # int64 [k, k]; row: label, column: prediction
 
 
+def predict(net: Network, pixels: np.ndarray) -> np.ndarray:
+    """Log probability of each class for uint8 `[n, c, h, w]`: float64 `[n, classes]`."""
+    with torch.inference_mode():
+        return np.concatenate([F.log_softmax(net(images).double(), 1).numpy() for images in _blocks(pixels)])
+
+
 def evaluate(net: Network, pixels: np.ndarray, labels: np.ndarray) -> Evaluation:
     """Accuracy, loss, predictions and confusion on uint8 `[n, c, h, w]` with labels int64 `[n]` in 0..k-1."""
     assert len(pixels) == len(labels) > 0, (len(pixels), len(labels))
-    loss, predictions = 0.0, []
-    for part, images in _blocks(pixels):
-        with torch.inference_mode():
-            logits = net(images)
-            wanted = torch.from_numpy(np.array(labels[part]))
-            loss += F.cross_entropy(logits.double(), wanted, reduction="sum").item()
-            predictions.append(logits.argmax(1).numpy())
-    return judged(np.concatenate(predictions), labels, net.out.out_features, loss / len(labels))
+    found = predict(net, pixels)
+    loss = -float(found[np.arange(len(labels)), labels].mean())
+    return judged(found.argmax(1), labels, found.shape[1], loss)
 
 
 def judged(predictions: np.ndarray, labels: np.ndarray, classes: int, loss: float) -> Evaluation:
@@ -47,11 +48,10 @@ def judged(predictions: np.ndarray, labels: np.ndarray, classes: int, loss: floa
 def features(net: Network, pixels: np.ndarray) -> np.ndarray:
     """The last hidden layer for uint8 `[n, c, h, w]`: float32 `[n, 500]`."""
     with torch.inference_mode():
-        return np.concatenate([net.features(images).numpy() for _, images in _blocks(pixels)])
+        return np.concatenate([net.features(images).numpy() for images in _blocks(pixels)])
 
 
-def _blocks(pixels: np.ndarray) -> Iterator[tuple[slice, torch.Tensor]]:
+def _blocks(pixels: np.ndarray) -> Iterator[torch.Tensor]:
     """Images in turn; copies, since torch does not take the read-only arrays of a pack."""
     for start in range(0, len(pixels), _TEST_BATCH):
-        part = slice(start, start + _TEST_BATCH)
-        yield part, to_images(torch.from_numpy(np.array(pixels[part])))
+        yield to_images(torch.from_numpy(np.array(pixels[start : start + _TEST_BATCH])))

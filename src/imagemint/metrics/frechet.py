@@ -74,3 +74,34 @@ def _root(covariance: Floats) -> torch.Tensor:
     values, vectors = torch.linalg.eigh(torch.from_numpy(covariance))
     noise = values.max().clamp(min=0) * len(values) * torch.finfo(torch.float64).eps
     return (vectors * values.where(values > noise, 0.0).sqrt()) @ vectors.T
+
+
+def frechet_distances(sample: NDArray[Any], real: NDArray[Any], weights: Floats) -> Floats:
+    """`frechet` of rows `[n, d]` to rows `[m, d]` where row i of the sample counts `weights[k, i]` times: `[b]`.
+
+    The singular values of C_a^1/2 C_b^1/2 are those of A L^T, where A are the centred rows of the sample and L^T L is
+    the covariance of the real rows; L is the smaller of its root `[d, d]` and the centred rows `[m, d]` themselves.
+    """
+    sample, real = (np.asarray(each, np.float64) for each in (sample, real))
+    if sample.shape == real.shape and np.array_equal(sample, real) and (weights == 1).all():
+        return np.zeros(len(weights))
+    centre = real.mean(0)
+    sample, real = sample - centre, real - centre
+    spread_real = float((real**2).sum() / (len(real) - 1))
+    if real.shape[1] < len(real):
+        factor = _root(real.T @ real / (len(real) - 1)).numpy()
+    else:
+        factor = real / np.sqrt(len(real) - 1)
+    crossed, lengths = sample @ factor.T, (sample**2).sum(1)
+    found = np.empty(len(weights))
+    for k, w in enumerate(weights):
+        used = np.flatnonzero(w)
+        times, total = w[used], w.sum()
+        mean = times @ sample[used] / total
+        apart = float(mean @ mean)
+        spread = float(times @ lengths[used] - total * apart) / (total - 1)
+        rows = np.sqrt(times)[:, None] * (crossed[used] - times @ crossed[used] / total)
+        gram = rows.T @ rows if rows.shape[1] < len(rows) else rows @ rows.T
+        values = torch.linalg.eigvalsh(torch.from_numpy(gram)).clamp(min=0)
+        found[k] = apart + spread + spread_real - 2 * float(values.sqrt().sum()) / np.sqrt(total - 1)
+    return np.maximum(found, 0)

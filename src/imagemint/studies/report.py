@@ -511,7 +511,7 @@ def _measures(study: Study) -> str:
     if not file.is_file():
         return ""
     found = json.loads(file.read_text(encoding="utf-8"))
-    measured = {name: each for name, each in found.items() if isinstance(each, dict) and "floor" in each}
+    measured = found.get("values") or {k: v for k, v in found.items() if isinstance(v, dict) and "floor" in v}
     rows = [
         f"<tr><th>{escape(_LABELS.get(name, name))}</th><td><b>{each['value']:.4g}</b></td>"
         f"<td>{each['floor']:.4g}</td><td>{each['n_minted']:,}</td><td>{each['n_real']:,}</td></tr>"
