@@ -4,7 +4,7 @@
 
 Default settings (bf16 where the hardware has it, one noise, frozen sides without gradients, folded labels) against
 the plain loop of train_step.py: the same networks of ordinary layers with initial weights of the same kind, its own
-random numbers. Averaged weights are left out on both sides. 200 images a class, measured against the pack that both
+random numbers. Averaged weights are left out on both sides. 200 images per class, measured against the pack that both
 were trained on.
 """
 
@@ -24,7 +24,7 @@ from imagemint.config import Recipe, load_recipe
 from imagemint.data.pack import Pack, writing
 from imagemint.images import to_pixels
 
-EACH = 200  # images a class
+EACH = 200  # images per class
 
 
 @torch.inference_mode()

@@ -1,7 +1,7 @@
 """Why minted-only stays behind real at 10,000 images: diversity and usefulness of what each checkpoint mints.
 
     imagemint train mnist-10k.pack --recipe cdcgan --run cdcgan-10k --epochs 50 --resume --set keep=20
-    python experiments/mnist_10k_why.py cdcgan-10k mnist-10k.pack mnist-test.pack
+    python experiments/mnist-10k/why.py cdcgan-10k mnist-10k.pack mnist-test.pack
 
 For every checkpoint of the run: the spread of pixel values within a class (0 to 1; for real images first), and the
 test accuracy of a LeNet that saw 60,000 of 10,000 minted images, with batch normalisation by its running

@@ -1,6 +1,6 @@
 """What the discriminator of a semi-supervised GAN knows: its test accuracy against a classifier with the same labels.
 
-    python experiments/sgan.py FEW.pack TEST.pack RUN RUN ...
+    python experiments/sgan/accuracy.py FEW.pack TEST.pack RUN RUN ...
 
 FEW.pack is what the runs were trained on: some images with a label, the rest without. For each run the discriminator
 of the newest checkpoint names one of the k classes of every test image. Beside it a LeNet that learns the labelled

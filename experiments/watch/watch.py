@@ -1,9 +1,9 @@
 """Whether the watcher of training says what is wrong, and is silent when nothing is.
 
-    python experiments/watch.py train MNIST.pack DIGITS.pack experiments/watch [NAME]    # an hour on two slow cores
-    python experiments/watch.py table experiments/watch                                  # the table of EXPERIMENTS.md
+    python experiments/watch/watch.py train MNIST.pack DIGITS.pack experiments/watch/looks [NAME]   # an hour
+    python experiments/watch/watch.py table experiments/watch/looks                               # the README's table
 
-MNIST.pack: 1,000 images a class of MNIST's training part; DIGITS.pack: scikit-learn's digits. Every run leaves its
+MNIST.pack: 1,000 images per class of MNIST's training part; DIGITS.pack: scikit-learn's digits. Every run leaves its
 looks in a JSON file, and one that is there is not done again. The table decides anew from the looks, so a threshold
 can be judged without training again. The thresholds were chosen on seed 0; the rates are stated for the others too.
 """
@@ -11,6 +11,7 @@ can be judged without training again. The thresholds were chosen on seed 0; the 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import time
@@ -143,7 +144,7 @@ CASES: dict[str, Case] = {
 
 
 def run_case(name: str, case: Case, seed: int, packs: dict[str, Pack], out: Path) -> None:
-    file = out / f"{name}-{seed}.json".replace(" ", "_").replace("/", "_")
+    file = out / f"{re.sub('[^a-z0-9]+', '-', name.lower())}-seed-{seed}.json"
     if file.exists():
         return
     folder = out / "run"

@@ -1,6 +1,6 @@
 """Samples of a run over time, side by side, with the images seen above each.
 
-    python experiments/strip.py RUN OUT.png [--moments 6] [--columns 4]
+    python experiments/strips/strip.py RUN OUT.png [--moments 6] [--columns 4]
 
 Takes evenly spaced sample grids of the run (the same noise at each moment) and the first columns of each.
 """

@@ -1,7 +1,7 @@
 """What the images of each checkpoint of a run are worth, by one judge, and what a LeNet learns from them alone.
 
     imagemint train mnist.pack --recipe ccgan --run ccgan --set keep=20 --set ema_images=50000
-    python experiments/over_time.py ccgan mnist.pack mnist-test.pack [--per-class 1000] [--lenet 200000]
+    python experiments/generator-steps/over_time.py ccgan mnist.pack mnist-test.pack [--lenet 200000]
 
 The judge is a LeNet after 5 passes over the real images (as in Rzayev & Weldegebriel). Score: the share
 of minted images that it assigns to the class asked for. Distance: Fréchet, on its features, to 20,000 real images.

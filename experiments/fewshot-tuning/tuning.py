@@ -1,10 +1,10 @@
-"""Trials of settings for `fewshot` on the tuning parts of MNIST (pools.py): one line of JSON a classifier.
+"""Trials of settings for `fewshot` on the tuning parts of MNIST: one line of JSON per classifier.
 
-    python experiments/fewshot/tuning.py POOLS WORK --draws 0,1,2,3 --images 250000 --mixes 500:0.5,2000:0.75
+    python experiments/fewshot-tuning/tuning.py POOLS WORK --draws 0,1,2,3 --images 250000 --mixes 500:0.5,2000:0.75
 
-For each draw of 20 images a class from POOLS/tune-pool.pack: train the recipe, mint 2,000 a class, then train LeNet
-on `classic`, on `mix+classic` with the first N minted of each class and a share of real images (N:SHARE), and on
-`minted+classic`; test on POOLS/tune-test.pack. What WORK holds already is not made again.
+fewshot-study/pools.py writes POOLS. For each draw of 20 images per class from POOLS/tune-pool.pack: train the recipe,
+mint 2,000 per class, then train LeNet on `classic`, on `mix+classic` with the first N minted of each class and a
+share of real images (N:SHARE), and on `minted+classic`; test on POOLS/tune-test.pack. What WORK holds is not made again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ EACH, MINTED, CLASSIFIER_IMAGES = 20, 2000, 160_000
 
 
 def drawn(pool: Pack, dest: Path, draw: int) -> Pack:
-    """20 images a class."""
+    """20 images per class."""
     if dest.exists():
         return open_pack(dest)
     labels = np.asarray(pool.labels)

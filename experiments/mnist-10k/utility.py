@@ -1,4 +1,4 @@
-"""System A's utility experiment: LeNet on real images, on minted ones, and on both; tested on MNIST's test set.
+"""The utility experiment of Baker 2018, section 5.6.2: LeNet on real images, on minted ones, and on both.
 
     imagemint pack DATA/mnist mnist.pack --split train
     imagemint pack DATA/mnist mnist-test.pack --split test
@@ -6,9 +6,10 @@
     imagemint train mnist-10k.pack --recipe cdcgan --run cdcgan-10k
     imagemint mint cdcgan-10k minted-10k.pack --per-class 1000
     imagemint measure minted-10k.pack --against mnist-10k.pack --json > measures.json
-    python experiments/utility.py mnist-10k.pack minted-10k.pack mnist-test.pack
+    python experiments/mnist-10k/utility.py mnist-10k.pack minted-10k.pack mnist-test.pack
 
-Every classifier sees as many images, whatever its arm (by default 200,000: 20 passes over 10,000); three seeds each.
+Every classifier sees as many images, whatever its arm (by default 200,000: 20 passes over 10,000), and is tested on
+MNIST's test images; three seeds each.
 """
 
 from __future__ import annotations

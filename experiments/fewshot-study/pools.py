@@ -1,6 +1,8 @@
 """MNIST's training images in three disjoint parts: settings are chosen on two, the final table draws from the third.
 
-python experiments/fewshot/pools.py mnist-train.pack OUT    # OUT/tune-pool.pack, tune-test.pack, final-pool.pack
+    python experiments/fewshot-study/pools.py mnist-train.pack OUT
+
+Writes OUT/tune-pool.pack, OUT/tune-test.pack and OUT/final-pool.pack.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import numpy as np
 from imagemint import open_pack, seeds
 from imagemint.data.rewriting import rewrite
 
-EACH = 1000  # images a class in each of the two tuning parts
+EACH = 1000  # images per class in each of the two tuning parts
 
 
 def main() -> None:

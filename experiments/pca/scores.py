@@ -2,11 +2,12 @@
 
     imagemint train mnist-10k.pack --recipe pca --set components=1 --run pca-1     # and 4, 16, 32, 64, 784; and ppca
     imagemint mint pca-1 pca-1.pack --per-class 1000
-    python experiments/pca_scores.py mnist.pack mnist-10k.pack pca-1.pack ... --strip strip.png
+    python experiments/pca/scores.py mnist.pack mnist-10k.pack pca-1.pack ... --strip strip.png
 
 The judge is a LeNet after 5 passes over the images of the first pack that are not in the second (50,000 of MNIST's).
-It also judges reconstructions from one PCA for all classes together, the other way to read the document. `--strip`
-draws two images of each class, one minted pack a row; a column of `pca` rows shows the same training image.
+It also judges reconstructions from one PCA for all classes together, the other way to read Rzayev & Weldegebriel,
+section 5.1. `--strip` draws two images of each class, one row per minted pack; a column of `pca` rows shows the same
+training image.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from imagemint.data.duplicates import digests
 from imagemint.data.pack import Pack, open_pack
 from imagemint.images import grid, save_png, to_pixels
 
-EPOCHS = 5  # as in the document
+EPOCHS = 5  # as in Rzayev & Weldegebriel, section 3.3
 
 
 def main() -> None:

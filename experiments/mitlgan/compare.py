@@ -1,14 +1,14 @@
-"""System E's open question: is joining frozen, trained generators ahead early in training, or behind.
+"""The open question of Élő 2021 (chapter 8): does joining frozen, trained generators help early on.
 
-    python experiments/mitlgan.py SCENES.zip WORK --size 64 --epochs 2 --parent-epochs 10
+    python experiments/mitlgan/compare.py SCENES.zip WORK --size 64 --epochs 2 --parent-epochs 10
 
-SCENES.zip holds the folders foreground, background and combined. WORK gets packs and runs, experiments/mitlgan/ the
-results. The document's protocol: WGAN-GP on the foregrounds, on the backgrounds and on the combined images; MITLGAN
-from the first two on the combined images; everything but the networks is the same. MITLGAN and WGAN-GP on the
+SCENES.zip holds the folders foreground, background and combined. WORK gets packs and runs, this folder the results.
+The protocol of Élő 2021, chapter 7: WGAN-GP on the foregrounds, on the backgrounds and on the combined images, and
+MITLGAN from the first two on the combined images; everything but the networks is the same. MITLGAN and WGAN-GP on the
 combined images are compared at equal images seen by the Frechet distance between real and minted images on the same
 features: those of a LeNet that learned to tell the three folders apart on one half of the images. The other half is
 the floor: what real images get at the same count. Started again, it goes on where it was stopped, and with more
-epochs it goes further. With the document's network a checkpoint of MITLGAN has 270 MB, and all are kept.
+epochs it goes further. With the network of Élő 2021 a checkpoint of MITLGAN has 270 MB, and all are kept.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source")
     parser.add_argument("work", type=Path)
-    parser.add_argument("--size", type=int, default=64, help="side of the images; the document's is 128")
+    parser.add_argument("--size", type=int, default=64, help="side of the images, in pixels; 128 in Élő 2021")
     parser.add_argument("--epochs", type=float, default=2, help="passes over the combined images")
     parser.add_argument("--parent-epochs", type=float, default=10, help="passes over foregrounds and backgrounds")
     parser.add_argument("--every", type=float, default=0.5, help="epochs between two measurements")
-    parser.add_argument("--width", type=int, default=256, help="of MITLGAN's blocks; the document's is 256")
-    parser.add_argument("--output", default="tanh", help="tanh, or the document's relu")
+    parser.add_argument("--width", type=int, default=256, help="channels of MITLGAN's blocks; 256 in Élő 2021")
+    parser.add_argument("--output", default="tanh", help="tanh, or relu as in Élő 2021, table 7.3")
     parser.add_argument("--count", type=int, default=500, help="images in a Frechet distance")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--results", type=Path, default=Path(__file__).with_suffix(""))
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent)
     options = parser.parse_args()
     progress.turn_on()
 

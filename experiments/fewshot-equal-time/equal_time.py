@@ -1,11 +1,11 @@
 """`fewshot` against `cdcgan` on the same few images and in the same processor time, measured by the same judge.
 
-    python experiments/fewshot/equal_time.py pools/final-pool.pack mnist-test.pack work --each 20,50,100 --draws 0,1
-    python experiments/fewshot/equal_time.py cifar-train.pack cifar-test.pack work-cifar --each 100 --draws 0
+    python experiments/fewshot-equal-time/equal_time.py pools/final-pool.pack mnist-test.pack work --each 20,50,100
+    python experiments/fewshot-equal-time/equal_time.py cifar-train.pack cifar-test.pack work-cifar --each 100
 
-For each draw of so many images a class of POOL: train `fewshot` as it is, then `cdcgan` until it has used as many
-processor seconds (one thread each), mint 500 images a class of both, and measure them against TEST, which neither
-was drawn from. One line of JSON a GAN. What WORK holds already is not made again.
+For each draw of so many images per class of POOL: train `fewshot` as it is, then `cdcgan` until it has used as many
+processor seconds (one thread each), mint 500 images per class from both, and measure them against TEST, which neither
+was drawn from. One line of JSON per GAN. What WORK holds already is not made again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from imagemint.data.pack import Pack
 from imagemint.data.rewriting import rewrite
 from imagemint.runs import Run
 
-FIRST, MINTED = 6_400, 500  # images that show cdcgan's pace; minted a class
+FIRST, MINTED = 6_400, 500  # images that show cdcgan's pace; minted per class
 
 
 def drawn(pool: Pack, dest: Path, each: int, draw: int) -> Pack:

@@ -1,8 +1,8 @@
-"""The twelve phases of Baker 2018: cDCGAN on 10,000 to 60,000 images, 25 or 100 epochs, batches of 64 or 100.
+"""The twelve phases of Baker 2018, table 5.5: 10,000 to 60,000 images, 25 or 100 epochs, batches of 64 or 100.
 
     imagemint pack DATA/mnist mnist.pack --split train
-    python experiments/phases.py A mnist.pack phase-A     # slices and trains; the same line goes on if stopped
-    python experiments/phases.py H mnist.pack phase-H     # the document's utility study uses H and K
+    python experiments/mnist-10k/phases.py A mnist.pack phase-A     # slices and trains; run it again to continue
+    python experiments/mnist-10k/phases.py H mnist.pack phase-H      # the utility study uses H and K (table 5.7)
 
 Writes DEST/real.pack, the images that the phase is trained on, and DEST/run. Then mint, measure or study the run.
 """
