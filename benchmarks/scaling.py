@@ -2,10 +2,10 @@
 
     python benchmarks/scaling.py [--repeats 3] [--steps 6]
 
-Measured: seconds a step, for one process of one thread, one of two threads, and two of one thread (gloo), in turns
+Measured: seconds per step, for one process of one thread, one of two threads, and two of one thread (gloo), in turns
 (A B C A B C ...), each in fresh processes; processor seconds of the first process, which mean something on a busy
-machine too; how long the two are in all-reduce; LeNet's images a second.
-Counted: floating-point operations, calls of operators, parameters, bytes and calls of all-reduce, a step.
+machine too; how long the two are in all-reduce; LeNet's images per second.
+Counted: floating-point operations, calls of operators, parameters, bytes and calls of all-reduce, per step.
 Foretold: everything about GPUs, from ASSUMED below.
 """
 
@@ -52,7 +52,8 @@ ASSUMED = {
 MACHINE = 8  # GPUs
 WORLDS = (1, 8, 64)
 
-# System A's plan (Baker 2018): images of a data set, epochs, batch; for two data sets. Then LeNet, 500 epochs each.
+# The plan of Baker 2018, tables 5.5 and 5.7: images, epochs and batch of each GAN, for two data sets; then LeNet for
+# 500 epochs each.
 PHASES = [(n, e, b) for e, b in ((25, 64), (100, 64), (100, 100)) for n in (10_000, 20_000, 30_000, 60_000)]
 CLASSIFIERS = [500 * n for n in (30_000, 30_000, 60_000, 60_000, 60_000, 120_000)]
 SETS = 2
@@ -192,7 +193,7 @@ def measure(name: str, repeats: int, steps: int, folder: Path) -> dict[str, list
 
 
 def lenet_rate() -> float:
-    """Images a processor second, one thread, forwards and backwards."""
+    """Images per processor second, one thread, forwards and backwards."""
     torch.set_num_threads(1)
     random = np.random.default_rng(0)
     pixels, labels = random.integers(0, 256, (2000, 1, 28, 28), np.uint8), np.arange(2000) % 10
@@ -294,7 +295,7 @@ def main() -> None:
         for name, s in counts.items():
             sizes = f"{s.gradient_bytes / 1e6:.1f} | {s.norm_bytes / 1e6:.2f} | {s.calls}"
             print(f"| {name} | {s.batch} | {s.flops / 1e9:.1f} | {s.operators} | {sizes} |")
-        print("\n| recipe | what | ms a step | images/s | times the first (range) | processor ms of a process |")
+        print("\n| recipe | what | ms per step | images/s | times the first (range) | processor ms per process |")
         print("|---|---|---|---|---|---|")
         measured = {name: measure(name, options.repeats, options.steps, folder / name) for name in ("cdcgan", "demo")}
         for name, turns in measured.items():
@@ -303,17 +304,17 @@ def main() -> None:
         for name, turns in measured.items():
             seen = turns["2 processes x 1 thread"][-1]
             print(
-                f"{name}: {seen['bytes'] / 1e6:.1f} MB in {seen['calls']:.0f} calls of all-reduce a step, "
+                f"{name}: {seen['bytes'] / 1e6:.1f} MB in {seen['calls']:.0f} calls of all-reduce per step, "
                 f"{seen['seconds'] * 1e3:.0f} of {seen['step'] * 1e3:.0f} ms in them (sending and waiting)"
             )
         lenet = lenet_rate()
-        print(f"LeNet: {lenet:,.0f} images a processor second\n")
+        print(f"LeNet: {lenet:,.0f} images per processor second\n")
         alone = statistics.median(turn["busy"] for turn in measured["cdcgan"]["1 process x 1 thread"])
-        print("| system A's plan on | GANs | LeNets | both | one GAN after the other, each on all |")
+        print("| the plan of Baker 2018 on | GANs | LeNets | both | one GAN after the other, each on all |")
         print("|---|---|---|---|---|")
         report_plan(counts["cdcgan"], alone, lenet)
         print(
-            "\n| GPUs | batch | a step | images/s | 25 epochs of 1,000,000 | efficiency |\n|---|---|---|---|---|---|"
+            "\n| GPUs | batch | step | images/s | 25 epochs of 1,000,000 | efficiency |\n|---|---|---|---|---|---|"
         )
         report_large(counts["dcgan-128"])
 

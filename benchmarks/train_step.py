@@ -1,4 +1,4 @@
-"""Images a second of our training step, of minting, and peak memory, against plain loops of the same networks.
+"""Images per second of our training step, of minting, and peak memory, against plain loops of the same networks.
 
     python benchmarks/train_step.py [--recipes cdcgan,dcgan-64] [--repeats 5] [--steps N] [--threads 1]
                                     [--clock process] [--one-noise] [--mint 1024] [--memory]
@@ -12,7 +12,7 @@ down does so for both; ratios are taken turn by turn. `--clock process` counts p
 
 Work: floating-point operations of the convolutions and matrix products, counted in the plain loop with one noise.
 Share: that work, done at our rate, against torch.mm at 1024 x 1024 in the same run.
-Minting: images written a second against the bare forward pass of the generator at its best batch size.
+Minting: images written per second against the bare forward pass of the generator at its best batch size.
 Memory: a child process trains a few steps on 60,000 images and on 600; the difference is what the pack costs.
 """
 
