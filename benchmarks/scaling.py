@@ -313,9 +313,7 @@ def main() -> None:
         print("| the plan of Baker 2018 on | GANs | LeNets | both | one GAN after the other, each on all |")
         print("|---|---|---|---|---|")
         report_plan(counts["cdcgan"], alone, lenet)
-        print(
-            "\n| GPUs | batch | step | images/s | 25 epochs of 1,000,000 | efficiency |\n|---|---|---|---|---|---|"
-        )
+        print("\n| GPUs | batch | step | images/s | 25 epochs of 1,000,000 | efficiency |\n|---|---|---|---|---|---|")
         report_large(counts["dcgan-128"])
 
 

@@ -226,7 +226,7 @@ def _round(number: float) -> float:
 
 # What a sequence of looks means.
 #
-# Every threshold stands between what failing and healthy runs of experiments/watch.py showed; the numbers behind the
+# Every threshold stands between what failing and healthy runs of experiments/watch/watch.py showed; the numbers behind the
 # comments are from seed 0 of these.
 
 WARM_UP = 10_000  # images seen before anything is judged: until then an untrained G looks like every failure
@@ -405,7 +405,7 @@ def _rates(recipe: Recipe, g: float, d: float) -> str:
 
 
 def _against_sigmoids(recipe: Recipe) -> str:
-    """Winkler 2018's step from 0.3 to 0.1: leaky relu at the old rates diverges (experiments/watch.py)."""
+    """Winkler 2018's step from 0.3 to 0.1: leaky relu at the old rates diverges (experiments/watch/watch.py)."""
     return f"train anew with --set options.activation=leaky {_rates(recipe, 1 / 3, 1 / 3)}"
 
 

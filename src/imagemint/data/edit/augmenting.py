@@ -50,7 +50,7 @@ class Ranges:
 
 
 PRESETS = {
-    # Sterzinger, Stippel and Zogaj 2020, for photos of fruit. Our reading: one zoom for both sides, as Keras' zoom
+    # Sterzinger, Stippel & Zogaj 2020, for photos of fruit. Our reading: one zoom for both sides, as Keras' zoom
     # range below 1 enlarges.
     "strong": Ranges(flip_horizontal=0.5, rotation=25, zoom=(0.5, 1.0), brightness=(0.2, 1.0)),
     # Élő 2021, for faces and figures: both mirrors, rotation, shear and distortion "a minimal amount". The document
