@@ -4,7 +4,8 @@
 
 fewshot-study/pools.py writes POOLS. For each draw of 20 images per class from POOLS/tune-pool.pack: train the recipe,
 mint 2,000 per class, then train LeNet on `classic`, on `mix+classic` with the first N minted of each class and a
-share of real images (N:SHARE), and on `minted+classic`; test on POOLS/tune-test.pack. What WORK holds is not made again.
+share of real images (N:SHARE), and on `minted+classic`; test on POOLS/tune-test.pack. What WORK holds is
+not made again.
 """
 
 from __future__ import annotations

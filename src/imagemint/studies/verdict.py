@@ -81,7 +81,7 @@ def interval(table: NDArray[Any]) -> Interval:
     reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * se
     if variance > 0:
         p = 2 * float(stats.t.sf(abs(mean) / se, freedom))
-    else:  # the rule of three (Hanley & Lippman-Hand 1983): none of n differed, up to 3 / n of others could; exp(-3) is 0.05
+    else:  # rule of three, Hanley & Lippman-Hand 1983: none of n differed, up to 3 / n could; exp(-3) is 0.05
         reach, p = 3 / images, float(np.exp(-abs(mean) * images))
     # No table of n images shows less than one image.
     detectable = max(reach + float(stats.t.ppf(POWER, freedom)) * se, 1 / images)

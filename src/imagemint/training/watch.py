@@ -226,7 +226,7 @@ def _round(number: float) -> float:
 
 # What a sequence of looks means.
 #
-# Every threshold stands between what failing and healthy runs of experiments/watch/watch.py showed; the numbers behind the
+# Every threshold stands between what failing and healthy runs of experiments/watch showed; the numbers in the
 # comments are from seed 0 of these.
 
 WARM_UP = 10_000  # images seen before anything is judged: until then an untrained G looks like every failure
