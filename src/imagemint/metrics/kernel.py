@@ -1,6 +1,6 @@
 """The kernel distance: squared maximum mean discrepancy with a cubic polynomial kernel, unbiased.
 
-(Bińkowski, Sutherland, Arbel & Gretton 2018, "Demystifying MMD GANs", arXiv 1801.01401, equation 4 and appendix D.)
+(Bińkowski et al. 2018, equation 4 and appendix D.)
 On Inception's features it is known as KID. Unlike the Fréchet distance it is unbiased at every sample size, so that
 it may come out a little below 0.
 """

@@ -1,4 +1,4 @@
-"""Precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991), density and coverage (Naeem et al. 2020).
+"""Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020).
 
 Each set of images stands for the balls around its features that reach to the k-th nearest other image of the set:
 
@@ -8,7 +8,6 @@ Each set of images stands for the balls around its features that reach to the k-
     coverage   share of the real images whose ball holds an image of the sample
 
 Distances are Euclidean and computed in float64 for some rows at a time, so that memory grows with n and not with n^2.
-(Naeem et al. 2020: arXiv 2002.09797.)
 """
 
 from __future__ import annotations

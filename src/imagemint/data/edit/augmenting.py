@@ -53,8 +53,8 @@ PRESETS = {
     # Sterzinger, Stippel & Zogaj 2020, for photos of fruit. Our reading: one zoom for both sides, as Keras' zoom
     # range below 1 enlarges.
     "strong": Ranges(flip_horizontal=0.5, rotation=25, zoom=(0.5, 1.0), brightness=(0.2, 1.0)),
-    # Élő 2021, section 6.2.2, for faces and figures: both mirrors, rotation, shear and distortion "a minimal amount". It
-    # gives no numbers; these are ours.
+    # Élő 2021, section 6.2.2, for faces and figures. Both mirrors, rotation, shear and distortion "a minimal amount",
+    # without numbers; these are ours.
     "gentle": Ranges(flip_horizontal=0.5, flip_vertical=0.5, rotation=10, shear=5, distortion=0.03),
     # Ours, for digits and letters, which a mirror would turn into something else.
     "unflipped": Ranges(rotation=10, shear=5, zoom=(0.9, 1.1), brightness=(0.8, 1.0), distortion=0.03),
