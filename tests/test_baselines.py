@@ -17,8 +17,8 @@ from imagemint.errors import ImagemintError, PackError, RecipeError, RunError
 from imagemint.images import to_images, to_pixels
 from imagemint.minting import mint
 from imagemint.models.shapes import ImageShape
+from imagemint.pages.study_page import study
 from imagemint.runs import Run, list_runs, open_run
-from imagemint.studies.run import study
 from imagemint.training.loop import train
 from tests.digits import write
 
@@ -222,7 +222,7 @@ def test_a_study_takes_a_baseline(digits: Pack, tmp_path: Path) -> None:
         study(parts["train"], parts["test"], "ppca", tmp_path / "s", images=640, **settings)
     assert not (tmp_path / "s").exists()
     done = study(parts["train"], parts["test"], baseline("ppca"), tmp_path / "s", **settings)
-    assert [row["arm"] for row in done.rows] == ["real", "mix"]
+    assert [row.arm for row in done.rows] == ["real", "mix"]
     assert "How the GANs trained" not in done.report.read_text()  # no losses to draw
 
 

@@ -98,7 +98,7 @@ def test_the_whole_job(imagemint: Command, tmp_path: Path) -> None:
     assert open_pack("some.pack").counts()["7"] == 5
     measures = json.loads(imagemint("measure", "minted.pack", "--against", "digits.pack", "--json").out)
     for name in ("fd_lenet", "classifier_score"):
-        assert {"value", "floor", "n_real", "n_minted"} <= measures[name].keys()
+        assert {"value", "floor", "n_real", "n_minted"} <= measures["values"][name].keys()
     assert "confusion" in measures
 
 

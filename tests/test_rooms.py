@@ -24,8 +24,9 @@ ORDER = [
     {"training"},  # after metrics: it chooses the best weights by one of them
     {"minting", "catalogue"},
     {"studies"},
+    {"pages"},
     {"demo"},
-    {"cli_edit"},
+    {"cli_edit", "cli_options"},
     {"cli", "__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

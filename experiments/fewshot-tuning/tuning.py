@@ -23,7 +23,7 @@ from imagemint.augment import classic
 from imagemint.classifiers import evaluate, train_classifier
 from imagemint.data.pack import Pack
 from imagemint.data.rewriting import rewrite
-from imagemint.studies.run import times_seen
+from imagemint.studies.arms import times_seen
 
 EACH, MINTED, CLASSIFIER_IMAGES = 20, 2000, 160_000
 

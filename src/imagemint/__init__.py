@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from imagemint.metrics.measures import Measures as Measures
     from imagemint.metrics.measures import measure as measure
     from imagemint.minting import mint as mint
+    from imagemint.pages.study_page import study as study
     from imagemint.runs import Run as Run
     from imagemint.runs import open_run as open_run
-    from imagemint.studies.run import Study as Study
-    from imagemint.studies.run import study as study
+    from imagemint.studies.results import Study as Study
     from imagemint.training.loop import train as train
 
 # Where each public name lives. They are loaded when first used, so that looking at a pack does not wait for torch.
@@ -41,7 +41,7 @@ _HOMES = {
     "Pack": "data.pack",
     "Recipe": "config",
     "Run": "runs",
-    "Study": "studies.run",
+    "Study": "studies.results",
     "load_recipe": "config",
     "measure": "metrics.measures",
     "mint": "minting",
@@ -49,7 +49,7 @@ _HOMES = {
     "open_run": "runs",
     "pack": "data.packing",
     "split": "data.split",
-    "study": "studies.run",
+    "study": "pages.study_page",
     "train": "training.loop",
 }
 __all__ = sorted(_HOMES)

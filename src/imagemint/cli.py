@@ -15,7 +15,9 @@ import typer
 import imagemint
 from imagemint import progress
 from imagemint.cli_edit import app as edit_app
+from imagemint.cli_options import options_of
 from imagemint.errors import ImagemintError
+from imagemint.studies.plan import StudyPlan
 from imagemint.words import counted, listed, shown, split_list
 
 app = typer.Typer(
@@ -202,42 +204,20 @@ def measure(
 
 
 @app.command()
+@options_of(StudyPlan, "recipe")
 def study(
     pack: PackArgument,
     test: Annotated[Path, typer.Option("--test", metavar="PACK", help="Real images that nothing is trained on.")],
-    recipe: RecipeOption,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Rows, runs and the report.")],
-    budgets: Annotated[str, typer.Option(help="Real images a class, with commas.")] = "10,50,all",
-    repeats: Annotated[int, typer.Option(min=1, help="Draws of the real images; 3 is little, 5 is good.")] = 3,
-    arms: Annotated[str | None, typer.Option(metavar="A,B,...", help="Default: all.")] = None,
-    epochs: EpochsOption = None,
-    images: ImagesOption = None,
-    classifier_epochs: Annotated[int, typer.Option(min=1, help="Passes over the real images, at least.")] = 20,
-    classifier_images: Annotated[int, typer.Option(min=1, help="Images that a classifier sees, at least.")] = 40_000,
-    minted: Annotated[
-        int | None, typer.Option("--minted-per-class", metavar="N", help="Default: as many as real.")
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for rows, runs and the report.")],
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", help="A name from imagemint recipes, or a YAML file; needed to mint."),
     ] = None,
-    real_share: Annotated[float, typer.Option(help="Of what an arm with both kinds sees.")] = 0.5,
-    seed: SeedOption = 0,
+    **plan: Any,
 ) -> None:
     """Find out whether minted images help a classifier, and write the report. A stopped study goes on."""
     progress.if_stopped("the same command goes on")
-    made = imagemint.study(
-        pack,
-        test,
-        recipe,
-        out,
-        budgets=split_list(budgets),
-        repeats=repeats,
-        arms=None if arms is None else split_list(arms),
-        epochs=epochs,
-        images=images,
-        classifier_epochs=classifier_epochs,
-        classifier_images=classifier_images,
-        minted_per_class=minted,
-        real_share=real_share,
-        seed=seed,
-    )
+    made = imagemint.study(pack, test, recipe, out, **plan)
     _print(made.summary())
     _print(made.report)
 

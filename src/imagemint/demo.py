@@ -12,9 +12,9 @@ from imagemint.data.packing import pack
 from imagemint.data.split import split
 from imagemint.metrics.measures import measure
 from imagemint.minting import mint
+from imagemint.pages.study_page import report, study
 from imagemint.progress import say
-from imagemint.studies.report import report
-from imagemint.studies.run import Study, study
+from imagemint.studies.results import Study
 from imagemint.training.loop import train
 
 STUDY_IMAGES = 18_000  # images seen by each of the study's small GANs; enough at 8x8

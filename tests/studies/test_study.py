@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,12 +16,11 @@ from imagemint.classifiers import train_classifier
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import StudyError
 from imagemint.files import append_line
+from imagemint.pages.study_page import report, study
 from imagemint.runs import Finding
-from imagemint.studies import run as module
-from imagemint.studies.arms import ARMS, Arm
-from imagemint.studies.report import report
+from imagemint.studies import rows as module
+from imagemint.studies.arms import ARMS, Arm, real, times_seen
 from imagemint.studies.results import Study, open_study
-from imagemint.studies.run import study
 from tests.digits import NAMES, digits, write
 
 
@@ -76,16 +74,16 @@ def test_a_study_has_a_row_for_everything_and_a_verdict(
     gan: FakeGan, packs: tuple[Pack, Pack], tmp_path: Path
 ) -> None:
     found = quick(packs, tmp_path / "out")
-    assert len(found.rows) == 2 * 2 * len(ARMS) == len({(r["budget"], r["repeat"], r["arm"]) for r in found.rows})
+    assert len(found.rows) == 2 * 2 * len(ARMS) == len({row.key for row in found.rows})
     for row in found.rows:
-        arm = ARMS[row["arm"]]
-        size = 10 * int(row["budget"])
-        assert (row["n_real"], row["n_minted"]) == (size * arm.real, size * arm.minted)
-        assert row["images_seen"] == 640 * (row["arm"] != "floor")
-        predictions = found.predictions(row["budget"], row["repeat"], row["arm"])
-        assert np.mean(predictions == found.test_labels) == pytest.approx(row["accuracy"])
-        json.dumps(row)
-    by_arm = {(r["budget"], r["arm"]): r["accuracy"] for r in found.rows}
+        arm, size = ARMS[row.arm], 10 * int(row.budget)
+        assert (row.n_real, row.n_minted) == (size * arm.real, size * arm.minted)
+        assert row.images_seen == 640 * (row.arm != "floor")
+        predictions = found.predictions(*row.key)
+        assert np.mean(predictions == found.test_labels) == pytest.approx(row.accuracy)
+        for k, share in enumerate(row.per_class):
+            assert share == pytest.approx(np.mean(predictions[found.test_labels == k] == k))
+    by_arm = {(row.budget, row.arm): row.accuracy for row in found.rows}
     assert by_arm["5", "floor"] < 0.15 and by_arm["20", "real"] > by_arm["20", "floor"]
     assert list(found.verdicts) == ["5", "20"]
     assert next((d.arm, d.baseline) for d in found.verdicts["5"]) == ("mix+classic", "classic")
@@ -105,7 +103,7 @@ def test_test_images_never_reach_a_generator(gan: FakeGan, packs: tuple[Pack, Pa
     assert len(gan.trained_on) == 1 and len(gan.trained_on[0]) == len(leaky) - 3
     assert not hashes(gan.trained_on[0]) & hashes(test)
     assert not hashes(open_pack(tmp_path / "out" / "minted" / "all-0")) & hashes(test)
-    assert found.facts["about"]["leaked"] == 3
+    assert found.facts.about.leaked == 3
     assert "3 exact copies" in found.report.read_text()
 
 
@@ -122,7 +120,9 @@ def test_many_copies_of_test_images_are_no_accident(packs: tuple[Pack, Pack], tm
 def test_equal_arms_give_exactly_the_same_answers(
     gan: FakeGan, packs: tuple[Pack, Pack], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(ARMS, "twin", Arm(True, False, False, "the same as real"))
+    monkeypatch.setitem(
+        ARMS, "twin", Arm(about="the same as real", images=real, learns_from=("real",), against=("real",))
+    )
     found = quick(packs, tmp_path / "out", budgets=[5], arms=["real", "twin", "classic"])
     same = found.difference("5", "twin", "real")
     assert same is not None and (same.interval.mean, same.interval.se) == (0, 0)
@@ -165,7 +165,7 @@ def test_what_is_there_is_not_computed_again(
     assert (out / "rows.jsonl").read_text().startswith(lines)
 
     def settled(found: Study) -> dict[Any, float]:
-        return {(r["budget"], r["repeat"], r["arm"]): r["accuracy"] for r in found.rows}
+        return {row.key: row.accuracy for row in found.rows}
 
     assert settled(extended) == settled(whole)
     assert extended.budgets == ["5", "20"] and extended.arms == ["real", "mix"]
@@ -195,10 +195,10 @@ def test_another_study_in_the_same_folder_is_refused(packs: tuple[Pack, Pack], t
         ({"budgets": [5, 39]}, "digit"),
         ({"budgets": ["ten"]}, "'ten'"),
         ({"budgets": [0]}, "'0'"),
-        ({"budgets": []}, "no budget"),
+        ({"budgets": []}, "at least one budget"),
         ({"arms": ["real", "magic"]}, "'magic'"),
-        ({"repeats": 0}, "0 repeats"),
-        ({"classifier_epochs": 0}, "0 classifier epochs"),
+        ({"repeats": 0}, "repeats = 0"),
+        ({"classifier_epochs": 0}, "classifier_epochs = 0"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_written(
@@ -214,7 +214,7 @@ def test_test_classes_are_matched_by_name(packs: tuple[Pack, Pack], tmp_path: Pa
     turned = write(tmp_path / "turned", np.asarray(test.pixels), 9 - np.asarray(test.labels), NAMES[::-1])
     plain, other = (quick((real, each), tmp_path / each.path.stem / "out", arms=["real"]) for each in (test, turned))
     assert np.array_equal(plain.test_labels, other.test_labels)
-    assert [r["accuracy"] for r in plain.rows] == [r["accuracy"] for r in other.rows]
+    assert [row.accuracy for row in plain.rows] == [row.accuracy for row in other.rows]
     strange = write(tmp_path / "strange", np.asarray(test.pixels), np.asarray(test.labels), ["?", *NAMES[1:]])
     with pytest.raises(StudyError, match="in one pack only"):
         quick((real, strange), tmp_path / "no")
@@ -230,7 +230,7 @@ def test_unlabelled_images_are_neither_learned_nor_asked(
         write(tmp_path / "t", np.asarray(test.pixels), half[1]),
     )
     found = quick(less, tmp_path / "out", budgets=["all"], arms=["real"], repeats=1)
-    assert found.rows[0]["n_real"] == (half[0] >= 0).sum() and found.rows[0]["n_test"] == (half[1] >= 0).sum()
+    assert found.rows[0].n_real == (half[0] >= 0).sum() and found.rows[0].n_test == (half[1] >= 0).sum()
 
 
 def test_report_is_one_file_without_outside_references(
@@ -279,7 +279,7 @@ def test_one_repeat_says_that_it_cannot_say(gan: FakeGan, packs: tuple[Pack, Pac
 def test_what_an_arm_of_both_kinds_sees_is_real_in_about_the_share_asked_for(
     real: int, minted: int, share: float
 ) -> None:
-    times = module.times_seen(real, minted, share)
+    times = times_seen(real, minted, share)
     assert len(times) == real + minted
     assert times.min() == 1
     assert len(set(times[:real])) == len(set(times[real:])) == 1
@@ -288,5 +288,5 @@ def test_what_an_arm_of_both_kinds_sees_is_real_in_about_the_share_asked_for(
 
 
 def test_as_many_minted_as_real_are_mixed_as_they_are() -> None:
-    assert module.times_seen(200, 200, 0.5).tolist() == [1] * 400
-    assert module.times_seen(200, 5000, 0.5)[:200].tolist() == [25] * 200
+    assert times_seen(200, 200, 0.5).tolist() == [1] * 400
+    assert times_seen(200, 5000, 0.5)[:200].tolist() == [25] * 200
