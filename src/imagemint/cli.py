@@ -332,8 +332,10 @@ def _counts(text: str | None) -> dict[str, int] | None:
     counts: dict[str, int] = {}
     for part in split_list(text):
         name, equals, number = part.rpartition("=")
-        if not equals or not number.strip().isdigit():
-            raise ImagemintError(f"--counts {text}", "NAME=N,NAME=N", "write for example --counts cat=100,dog=50")
+        if not equals or not number.strip().isdecimal() or len(number) > 18 or name.strip() in counts:
+            raise ImagemintError(
+                f"--counts {text}", "NAME=N,NAME=N, every name once", "write for example --counts cat=100,dog=50"
+            )
         counts[name.strip()] = int(number)
     return counts
 

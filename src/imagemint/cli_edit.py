@@ -11,7 +11,7 @@ import typer
 from imagemint.data import edit
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import PackError
-from imagemint.words import shown
+from imagemint.words import counted, listed, shown, split_list
 
 app = typer.Typer(
     name="edit",
@@ -20,16 +20,17 @@ app = typer.Typer(
 
 Source = Annotated[Path, typer.Argument(metavar="PACK", help="The pack to start from; it is not changed.")]
 Dest = Annotated[Path, typer.Argument(metavar="DEST", help="The new pack; nothing may be there yet.")]
-Seed = Annotated[int, typer.Option(help="Of what is drawn at random.")]
+_QUOTES = """A name with a comma stands in double quotes, as in '"a, b",c'; may be repeated."""
+Seed = Annotated[int, typer.Option(help="Seed of what is chosen at random.")]
 
 
 @app.command("slice")
 def slice_command(
     pack: Source,
     dest: Dest,
-    per_class: Annotated[int | None, typer.Option(help="So many images of each class.")] = None,
-    total: Annotated[int | None, typer.Option(help="So many images, in the proportions of the classes.")] = None,
-    fraction: Annotated[float | None, typer.Option(help="This part of the images, 0 to 1.")] = None,
+    per_class: Annotated[int | None, typer.Option(help="Images per class.")] = None,
+    total: Annotated[int | None, typer.Option(help="Images altogether, in the proportions of the classes.")] = None,
+    fraction: Annotated[float | None, typer.Option(help="Fraction of the images, 0 to 1.")] = None,
     seed: Seed = 0,
 ) -> None:
     """Take some of the images."""
@@ -39,20 +40,24 @@ def slice_command(
 @app.command()
 def split(
     pack: Source,
-    dest: Annotated[Path, typer.Argument(metavar="DEST", help="A new folder for the packs train, test, ...")],
-    train: Annotated[float | None, typer.Option(help="Share of train [default: what the others leave].")] = None,
-    validation: Annotated[float, typer.Option(help="Share of validation.")] = 0.0,
-    test: Annotated[float, typer.Option(help="Share of test.")] = 0.2,
+    dest: Annotated[
+        Path, typer.Argument(metavar="DEST", help="A new folder for the packs train, validation and test.")
+    ],
+    train: Annotated[
+        float | None, typer.Option(help="Fraction for training [default: what the others leave].")
+    ] = None,
+    validation: Annotated[float, typer.Option(help="Fraction for validation.")] = 0.0,
+    test: Annotated[float, typer.Option(help="Fraction for testing.")] = 0.2,
     seed: Seed = 0,
     near: Annotated[bool, typer.Option(help="Keep near duplicates together, not only exact ones.")] = True,
 ) -> None:
-    """Split into train, validation and test packs, class by class, no picture on two sides."""
+    """Split into train, validation and test packs, class by class, with no picture in two of them."""
     sides = edit.split(pack, dest, train=train, validation=validation, test=test, seed=seed, near=near)
     kept = next(iter(sides.values())).manifest.history[-1].parameters["kept_together"]
-    text = ", ".join(f"{name} {len(side)}" for name, side in sides.items())
-    text += f"; kept together: {kept['images']} duplicates in {kept['groups']} groups"
+    text = ", ".join(f"{name} {len(side):,}" for name, side in sides.items())
+    text += f"; kept together: {counted(kept['images'], 'duplicate')} in {counted(kept['groups'], 'group')}"
     if kept["cut"]:
-        text += f" (a chain of look-alikes was cut at {kept['largest']} images, so some may be on two sides)"
+        text += f" (a chain of look-alikes was cut at {kept['largest']} images, so some may be in two packs)"
     print(shown(f"{dest}: {text}"))
 
 
@@ -113,19 +118,31 @@ def grayscale(pack: Source, dest: Dest) -> None:
 
 
 @app.command()
+def blur(
+    pack: Source,
+    dest: Dest,
+    sigma: Annotated[float, typer.Option(help="Standard deviation of the Gaussian in pixels.")],
+) -> None:
+    """Blur all images, as a background out of focus is."""
+    _say(pack, edit.blur(pack, dest, sigma))
+
+
+@app.command()
 def rename(
     pack: Source,
     dest: Dest,
-    names: Annotated[list[str], typer.Option("--names", help="old=new,old=new,... (may be repeated).")],
+    names: Annotated[list[str], typer.Option("--names", help=f"old=new,old=new,... {_QUOTES}")],
     join: Annotated[bool, typer.Option("--join", help="Classes with the same new name become one.")] = False,
 ) -> None:
     """Give classes other names."""
-    pairs = {}
+    known, pairs = set(open_pack(pack).classes), dict[str, str]()
     for pair in _listed(names):
-        old, equals, new = pair.partition("=")
-        if not equals:
+        cuts = [k for k, letter in enumerate(pair) if letter == "="]
+        if not cuts:
             raise PackError(f"--names {pair}", "old=new", "write the old name, =, and the new name")
-        pairs[old] = new
+        cut = next((k for k in cuts if pair[:k] in known), cuts[0])  # a name may hold an equals sign itself
+        if pairs.setdefault(pair[:cut], pair[cut + 1 :]) != pair[cut + 1 :]:
+            raise PackError(f"--names gives {pair[:cut]!r} two new names", "one", "remove one of them")
     _say(pack, edit.rename(pack, dest, pairs, join=join))
 
 
@@ -133,7 +150,7 @@ def rename(
 def drop(
     pack: Source,
     dest: Dest,
-    classes: Annotated[list[str], typer.Option("--classes", help="name,name,... (may be repeated).")],
+    classes: Annotated[list[str], typer.Option("--classes", help=f"name,name,... {_QUOTES}")],
 ) -> None:
     """Leave classes out, images and names."""
     _say(pack, edit.drop(pack, dest, _listed(classes)))
@@ -148,7 +165,7 @@ def relabel(
     """Give images other labels, from a CSV."""
     before, after = open_pack(pack), edit.relabel(pack, dest, labels)
     new = [name for name in after.classes if name not in before.classes]
-    _say(pack, after, f"; new classes: {', '.join(new)}" if new else "")
+    _say(pack, after, f"; new classes: {listed(new)}" if new else "")
 
 
 @app.command()
@@ -169,7 +186,7 @@ def balance(
 def unlabel(
     pack: Source,
     dest: Dest,
-    keep: Annotated[int, typer.Option(help="Labels to keep in each class.")],
+    keep: Annotated[int, typer.Option(help="Labels to keep per class.")],
     seed: Seed = 0,
 ) -> None:
     """Take labels away, all but a few of each class."""
@@ -180,15 +197,18 @@ def unlabel(
 def augment(
     pack: Source,
     dest: Dest,
-    variants: Annotated[int, typer.Option("--variants", "-n", help="Changed copies of every image.")] = 1,
+    variants: Annotated[int, typer.Option("--variants", "-n", help="Changed copies per image.")] = 1,
     preset: Annotated[str, typer.Option(help=f"One of {', '.join(edit.PRESETS)}.")] = "gentle",
     flip_horizontal: Annotated[float | None, typer.Option(help="Probability.")] = None,
     flip_vertical: Annotated[float | None, typer.Option(help="Probability.")] = None,
-    rotation: Annotated[float | None, typer.Option(help="Degrees at most, either way.")] = None,
-    shear: Annotated[float | None, typer.Option(help="Degrees at most, either way.")] = None,
-    zoom: Annotated[tuple[float, float] | None, typer.Option(help="Part of the side that is shown, from to.")] = None,
-    brightness: Annotated[tuple[float, float] | None, typer.Option(help="Factor, from to.")] = None,
-    distortion: Annotated[float | None, typer.Option(help="Part of the side at most.")] = None,
+    rotation: Annotated[float | None, typer.Option(help="Largest angle in degrees, either way.")] = None,
+    shear: Annotated[float | None, typer.Option(help="Largest angle in degrees, either way.")] = None,
+    zoom: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="MIN MAX", help="Crop as a fraction of the side; 0.5 enlarges twice."),
+    ] = None,
+    brightness: Annotated[tuple[float, float] | None, typer.Option(metavar="MIN MAX", help="Factor.")] = None,
+    distortion: Annotated[float | None, typer.Option(help="Largest displacement as a fraction of the side.")] = None,
     keep: Annotated[bool, typer.Option(help="Keep the images themselves, too.")] = True,
     seed: Seed = 0,
 ) -> None:
@@ -213,10 +233,10 @@ def filter_command(
     pack: Source,
     dest: Dest,
     by: Annotated[
-        Path, typer.Option("--by", help="Indices (one a line, or JSON), or scores (CSV index,score, or JSON).")
+        Path, typer.Option("--by", help="Indices (one per line, or JSON), or scores (CSV index,score, or JSON).")
     ],
-    at_least: Annotated[float | None, typer.Option(help="Keep scores from here.")] = None,
-    at_most: Annotated[float | None, typer.Option(help="Keep scores up to here.")] = None,
+    at_least: Annotated[float | None, typer.Option(help="Lowest score to keep.")] = None,
+    at_most: Annotated[float | None, typer.Option(help="Highest score to keep.")] = None,
 ) -> None:
     """Keep the images that a file names, by index or by score."""
     _say(pack, edit.filter(pack, dest, by, at_least=at_least, at_most=at_most))
@@ -235,18 +255,20 @@ def dedup(
 
 
 def _listed(values: list[str]) -> list[str]:
-    return [part for value in values for part in value.split(",")]
+    return [part for value in values for part in split_list(value)]
 
 
 def _say(before: Path | None, after: Pack, more: str = "") -> None:
-    (h, w), classes = after.size, len(after.classes)
-    text = f"{len(after)} images, {classes} class{'' if classes == 1 else 'es'}, {h}x{w}x{after.channels}"
+    h, w = after.size
+    text = (
+        f"{counted(len(after), 'image')}, {counted(len(after.classes), 'class', 'classes')}, {h}x{w}x{after.channels}"
+    )
     if after.unlabelled():
-        text += f", {after.unlabelled()} unlabelled"
+        text += f", {after.unlabelled():,} unlabelled"
     if before is not None:
         was = open_pack(before)
         if was.fingerprint == after.fingerprint:
             more = "; nothing changed"
         elif len(was) != len(after):
-            text += f" (from {len(was)})"
+            text += f" (from {len(was):,})"
     print(shown(f"{after.path}: {text}{more}"))

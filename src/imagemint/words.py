@@ -55,5 +55,8 @@ def split_list(text: str) -> list[str]:
     >>> split_list('cat, dog'), split_list('"salt, pepper",sugar')
     (['cat', 'dog'], ['salt, pepper', 'sugar'])
     """
-    parts = next(csv.reader([text], skipinitialspace=True), [])
+    try:
+        parts = next(csv.reader([text], skipinitialspace=True), [])
+    except csv.Error:  # a line break outside quotes: no list of ours, so every comma separates
+        parts = text.split(",")
     return [part.strip() for part in parts if part.strip()]

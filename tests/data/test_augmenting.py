@@ -12,7 +12,7 @@ import pytest
 from imagemint.data import edit
 from imagemint.data.edit.augmenting import PRESETS, Draw, Ranges, augment, vary
 from imagemint.data.pack import Pack
-from imagemint.errors import PackError
+from imagemint.errors import ArgumentError, PackError
 from tests.data.edit_packs import make, noise, photos
 
 
@@ -92,8 +92,14 @@ def test_the_smallest_images_go_through(tmp_path: Path, shape: tuple[int, int]) 
 def test_what_cannot_be_is_refused(pack: Pack, tmp_path: Path) -> None:
     with pytest.raises(PackError, match="preset 'wild'; wanted strong, gentle, unflipped"):
         augment(pack, tmp_path / "x", ranges="wild")
-    with pytest.raises(PackError, match="0 variants"):
+    with pytest.raises(ArgumentError, match="variants 0; wanted 1 to 1,000"):
         augment(pack, tmp_path / "x", 0)
+    with pytest.raises(ArgumentError, match=r"variants 2\.0; wanted a whole number"):
+        augment(pack, tmp_path / "x", 2.0)  # type: ignore[arg-type]
+    with pytest.raises(PackError, match=r"zoom 0\.5; wanted two numbers"):
+        Ranges(zoom=0.5)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="shear nan"):
+        Ranges(shear=float("nan"))
     with pytest.raises(PackError, match=r"zoom \(1.0, 0.5\)"):
         Ranges(zoom=(1.0, 0.5))
     with pytest.raises(PackError, match="rotation 200"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import subprocess
 import sys
 from collections import Counter
@@ -20,7 +21,7 @@ from imagemint.cli_edit import app
 from imagemint.data import edit
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.rewriting import apportion
-from imagemint.errors import PackError
+from imagemint.errors import ArgumentError, ImagemintError, PackError
 from tests.data.edit_packs import drawn, folder, make, minting, multiset, noise
 
 laws = settings(max_examples=20, deadline=None)
@@ -52,6 +53,7 @@ EVERY_VERB: dict[str, Callable[[Pack, Path], Pack]] = {
     "crop": lambda pack, dest: edit.crop(pack, dest, 2),
     "invert": lambda pack, dest: edit.invert(pack, dest),
     "grayscale": lambda pack, dest: edit.grayscale(pack, dest),
+    "blur": lambda pack, dest: edit.blur(pack, dest, 1),
     "rename": lambda pack, dest: edit.rename(pack, dest, {"a": "z"}),
     "drop": lambda pack, dest: edit.drop(pack, dest, ["b"]),
     "relabel": lambda pack, dest: edit.relabel(pack, dest, csv(pack, "index,label\n0,new\n")),
@@ -77,6 +79,40 @@ def test_no_edit_overwrites_anything(pack: Pack, verb: str) -> None:
     with pytest.raises(PackError, match="already there"):
         EVERY_VERB[verb](pack, pack.path)
     assert open_pack(pack.path).fingerprint == pack.fingerprint
+
+
+NUMPYS: dict[str, Callable[[Pack, Path], Pack]] = {
+    "slice": lambda pack, dest: edit.slice(pack, dest, per_class=np.int64(2), seed=np.uint8(3)),  # type: ignore[arg-type]
+    "fraction": lambda pack, dest: edit.slice(pack, dest, fraction=np.float32(0.5)),  # type: ignore[arg-type]
+    "balance": lambda pack, dest: edit.balance(pack, dest, seed=np.int64(2)),  # type: ignore[arg-type]
+    "filter": lambda pack, dest: edit.filter(
+        pack,
+        dest,
+        csv(pack, "index,score\n1,2\n"),
+        at_least=np.float32(1),  # type: ignore[arg-type]
+        at_most=np.int8(3),  # type: ignore[arg-type]
+    ),
+    "resize": lambda pack, dest: edit.resize(pack, dest, np.int64(9), np.int32(4)),  # type: ignore[arg-type]
+    "tile": lambda pack, dest: edit.tile(pack, dest, np.int64(2)),  # type: ignore[arg-type]
+    "crop": lambda pack, dest: edit.crop(pack, dest, np.int64(2), top=np.int8(1)),  # type: ignore[arg-type]
+    "blur": lambda pack, dest: edit.blur(pack, dest, np.float32(0.5)),  # type: ignore[arg-type]
+    "unlabel": lambda pack, dest: edit.unlabel(pack, dest, np.int64(1), seed=np.int64(1)),  # type: ignore[arg-type]
+    "dedup": lambda pack, dest: edit.dedup(pack, dest, near=np.bool_(False)),  # type: ignore[arg-type]
+    "augment": lambda pack, dest: edit.augment(
+        pack,
+        dest,
+        np.int64(1),  # type: ignore[arg-type]
+        ranges=edit.Ranges(rotation=np.float32(3), zoom=np.array([0.5, 1])),  # type: ignore[arg-type]
+    ),
+    "split": lambda pack, dest: edit.split(pack, dest, test=np.float32(0.25), seed=np.int64(1))["test"],  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("verb", NUMPYS)
+def test_numpys_numbers_are_as_good_and_are_recorded_as_plain_ones(pack: Pack, tmp_path: Path, verb: str) -> None:
+    step = NUMPYS[verb](pack, tmp_path / "after").manifest.history[-1]
+    plain = (int, float, str, bool, list, dict)
+    assert all(isinstance(value, plain) for value in step.parameters.values())
 
 
 NOTHING: dict[str, Callable[[Pack, Path], Pack]] = {
@@ -145,7 +181,7 @@ def test_slices_of_a_seed_are_nested_and_other_seeds_differ(tmp_path: Path) -> N
 
 
 def test_asking_for_too_much_says_how_much_there_is(pack: Pack, tmp_path: Path) -> None:
-    with pytest.raises(PackError, match=r"4 images of each class asked, but 'a' has 3; wanted 1 to 3 a class"):
+    with pytest.raises(PackError, match=r"4 images of each class asked, but 'a' has 3; wanted 1 to 3 per class"):
         edit.slice(pack, tmp_path / "x", per_class=4)
     with pytest.raises(PackError, match=r"13 images asked of .* which has 12"):
         edit.slice(pack, tmp_path / "x", total=13)
@@ -200,6 +236,8 @@ def test_filter_reads_indices_and_scores_of_every_kind(pack: Pack, tmp_path: Pat
     assert kept("a.json", "[7, 2]") == [2, 7]
     assert kept("b.csv", 'index,score\n"1",0.5\n3,0.9\n5,1\n', at_least=0.9) == [3, 5]
     assert kept("b.json", '{"1": 0.5, "3": 0.9, "5": 1}', at_least=0.5, at_most=0.9) == [1, 3]
+    assert kept("b.json", '{"1": 0.5, "3": 0.9, "5": 1}', at_least=0.9, at_most=math.inf) == [3, 5]
+    assert kept("b.json", '{"1": 0.5, "3": 0.9, "5": 1}', at_least=-math.inf) == [1, 3, 5]
 
 
 @pytest.mark.parametrize(
@@ -217,6 +255,15 @@ def test_filter_reads_indices_and_scores_of_every_kind(pack: Pack, tmp_path: Pat
         ("a.json", '{"1": "high"}', {"at_least": 0.5}, "'high' for a score"),
         ("a.json", "[1,", {}, "is not JSON"),
         ("a.json", "3", {}, "holds a int"),
+        ("a.json", "[" * 200_000, {}, "is nested too deeply"),
+        ("a.json", f"[{'9' * 5000}]", {}, "is not JSON"),
+        ("a.json", f"[{'9' * 400}]", {}, r"names image 9+\.\.\.; wanted 0 to 11"),
+        ("a.txt", "9" * 5000, {}, r"has '9+\.\.\. for an index"),
+        ("a.json", '{"0": 1' + "0" * 400 + "}", {"at_least": 0}, r"has 10+\.\.\. for a score"),
+        ("a.json", '{"0": NaN}', {"at_least": 0}, "NaN is no JSON number"),
+        ("a.csv", "index,score\n1,0.5\n1,0.7\n", {"at_least": 0.5}, "line 3 of .* gives image 1 a second score"),
+        ("a.csv", "index,score\n1,0.5\n", {"at_least": math.nan}, "at_least nan; wanted a number"),
+        ("a.csv", "index,score\n1,0.5\n", {"at_least": math.inf}, "at_least inf; wanted a number"),
         ("a.txt", None, {}, "no file at"),
     ],
 )
@@ -225,7 +272,7 @@ def test_a_bad_predicate_is_named(
 ) -> None:
     if text is not None:
         (tmp_path / name).write_text(text)
-    with pytest.raises(PackError, match=message):
+    with pytest.raises(ImagemintError, match=message):
         edit.filter(pack, tmp_path / "x", tmp_path / name, **limits)
     assert not (tmp_path / "x").exists()
 
@@ -274,6 +321,31 @@ def test_grayscale_is_the_weighted_sum_and_idempotent(images: tuple[np.ndarray, 
         assert edit.grayscale(gray, path / "again").fingerprint == gray.fingerprint
 
 
+@pytest.mark.parametrize("sigma", [0.3, 1.0, 2.5, 9])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_blur_is_scipys_gaussian(tmp_path: Path, sigma: float, channels: int) -> None:
+    from scipy.ndimage import gaussian_filter
+
+    pixels = noise(3, channels, 9, 12)
+    blurred = edit.blur(make(tmp_path / "pack", pixels, [0, 1, 2]), tmp_path / "blurred", sigma)
+    exact = gaussian_filter(pixels.astype(np.float64), (0, 0, sigma, sigma), mode="nearest", truncate=4)
+    assert np.abs(np.asarray(blurred.pixels) - exact).max() <= 0.5 + 1e-3
+    assert blurred.manifest.history[-1].parameters == {"sigma": sigma}
+
+
+@laws
+@given(drawn(), st.floats(0, 1))
+def test_blur_of_nothing_changes_nothing_and_a_flat_image_stays(
+    images: tuple[np.ndarray, list[int]], sigma: float
+) -> None:
+    pixels, labels = images
+    with folder() as path:
+        pack = make(path / "pack", pixels, labels)
+        assert edit.blur(pack, path / "same", 0).fingerprint == pack.fingerprint
+        flat = make(path / "flat", np.full_like(pixels, 77), labels)
+        assert edit.blur(flat, path / "still", sigma).fingerprint == flat.fingerprint
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_resize_is_pillows(tmp_path: Path, channels: int) -> None:
     pixels = noise(3, channels, 8, 10)
@@ -286,10 +358,13 @@ def test_resize_is_pillows(tmp_path: Path, channels: int) -> None:
             np.testing.assert_array_equal(result, np.asarray(expected))
 
 
-def test_resize_and_crop_refuse_what_cannot_be(pack: Pack, tmp_path: Path) -> None:
+def test_resize_crop_and_blur_refuse_what_cannot_be(pack: Pack, tmp_path: Path) -> None:
+    for sigma in (-1, 7, float("nan"), float("inf")):
+        with pytest.raises(ArgumentError, match="sigma"):
+            edit.blur(pack, tmp_path / "x", sigma)
     with pytest.raises(PackError, match=r"filter 'best'; wanted nearest, .*lanczos"):
         edit.resize(pack, tmp_path / "x", 4, filter="best")
-    with pytest.raises(PackError, match="size 0 x 0"):
+    with pytest.raises(ArgumentError, match="width 0; wanted 1 to 16,384"):
         edit.resize(pack, tmp_path / "x", 0)
     with pytest.raises(PackError, match="box of 7 x 5 and images of 6 x 5"):
         edit.crop(pack, tmp_path / "x", 7, 5)
@@ -316,6 +391,14 @@ def test_rename_swaps_joins_and_refuses_a_silent_join(pack: Pack, tmp_path: Path
     assert joined.counts() == {"a": 8, "b": 4}
     with pytest.raises(PackError, match="has no class 'd'; wanted one of 'a', 'b', 'c'"):
         edit.rename(pack, tmp_path / "x", {"d": "e"})
+
+
+def test_classes_to_drop_may_come_from_any_iterable_but_not_as_letters(pack: Pack, tmp_path: Path) -> None:
+    dropped = edit.drop(pack, tmp_path / "dropped", (name for name in ["c", "a", "c"]))
+    assert dropped.counts() == {"b": 4}
+    assert dropped.manifest.history[-1].parameters == {"classes": ["c", "a", "c"]}
+    with pytest.raises(ArgumentError, match="classes 'ab'; wanted a list of names"):
+        edit.drop(pack, tmp_path / "x", "ab")
 
 
 @laws
@@ -420,7 +503,7 @@ def test_merging_other_sizes_or_channels_names_the_mending_command(pack: Pack, t
     colour = make(tmp_path / "colour", noise(1, 3), [0])
     with pytest.raises(PackError, match=r"imagemint edit grayscale \S*colour"):
         edit.merge([pack, colour], tmp_path / "x")
-    with pytest.raises(PackError, match="1 packs to merge"):
+    with pytest.raises(PackError, match="1 pack to merge"):
         edit.merge([pack], tmp_path / "x")
 
 
@@ -482,3 +565,18 @@ def test_every_verb_is_a_command_and_a_function() -> None:
 
     commands = set(get_command(app).commands)  # type: ignore[attr-defined]
     assert commands == {name for name in edit.__all__ if name[0].islower()}
+
+
+def test_every_class_can_be_named_on_the_command_line(tmp_path: Path) -> None:
+    names = ["Pepper,_bell", "a=b", 'say "hi"', "a"]
+    pack = make(tmp_path / "pack", noise(4), [0, 1, 2, 3], names)
+    run("drop", pack.path, tmp_path / "a", "--classes", '"Pepper,_bell",a=b')
+    assert open_pack(tmp_path / "a").classes == ['say "hi"', "a"]
+    run("drop", pack.path, tmp_path / "b", "--classes", "a", "--classes", '"say ""hi"""')
+    assert open_pack(tmp_path / "b").classes == ["Pepper,_bell", "a=b"]
+    run("rename", pack.path, tmp_path / "c", "--names", '"Pepper,_bell=Pepper, bell",a=b=c=d,a=e')
+    assert open_pack(tmp_path / "c").classes == ["Pepper, bell", "c=d", 'say "hi"', "e"]
+    with pytest.raises(PackError, match=r"no class 'Pepper', '_bell'.*in double quotes"):
+        run("drop", pack.path, tmp_path / "x", "--classes", "Pepper,_bell")
+    with pytest.raises(PackError, match="gives 'a' two new names"):
+        run("rename", pack.path, tmp_path / "x", "--names", "a=c,a=d")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagemint.data.split import assign, split
-from imagemint.errors import PackError
+from imagemint import progress
+from imagemint.data.split import SIDES, assign, split
+from imagemint.errors import ArgumentError, PackError
 from tests.data.edit_packs import drawn, folder, make, multiset, noise, photos
 
 laws = settings(max_examples=60, deadline=None)
@@ -19,21 +21,96 @@ shares = st.sampled_from([(0.8, 0.2), (0.5, 0.5), (0.8, 0.1, 0.1), (0.7, 0.15, 0
 
 @laws
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=300), shares, st.integers(0, 99))
-def test_every_class_is_shared_out_to_within_one_image(
+def test_every_class_is_shared_out_to_within_one_image_and_is_on_every_side(
     labels: list[int], parts: tuple[float, ...], seed: int
 ) -> None:
     of, share = np.array(labels), np.array(parts)
     sides = assign(of, np.arange(len(of)), share, seed)
+    served = [0, len(parts) - 1, *range(1, len(parts) - 1)]  # train, test, validation
+    moved = 0
     for label in set(labels):
-        got = np.bincount(sides[of == label], minlength=len(share))
-        assert (np.abs(got - share * (of == label).sum()) < 1).all()
-    assert (np.abs(np.bincount(sides, minlength=len(share)) - share * len(of)) < 2).all()
+        got, count = np.bincount(sides[of == label], minlength=len(share)), (of == label).sum()
+        assert (got[served[: min(count, len(parts))]] > 0).all()
+        exact = share * count
+        if exact.min() >= 1:
+            assert (np.abs(got - exact) < 1).all()
+        moved += (exact < 1).sum()
+    assert (np.abs(np.bincount(sides, minlength=len(share)) - share * len(of)) < 2 + moved).all()
 
 
-def test_small_classes_together_fill_every_side() -> None:
-    labels = np.repeat(np.arange(20), 5)  # 4 + half an image + half an image in each class
-    sides = assign(labels, np.arange(100), np.array([0.8, 0.1, 0.1]), 0)
-    assert np.bincount(sides).tolist() == [80, 10, 10]
+def test_classes_together_fill_the_sides_in_proportion() -> None:
+    labels = np.repeat(np.arange(20), 15)  # 12 + one and a half + one and a half in each class
+    sides = assign(labels, np.arange(300), np.array([0.8, 0.1, 0.1]), 0)
+    assert np.bincount(sides).tolist() == [240, 30, 30]
+
+
+@pytest.mark.parametrize(
+    ("count", "parts", "expected"),
+    [
+        (1, (0.5, 0.5), [1, 0]),
+        (1, (0.1, 0.9), [1, 0]),
+        (2, (0.99, 0.01), [1, 1]),
+        (2, (0.1, 0.9), [1, 1]),
+        (2, (0.4, 0.4, 0.2), [1, 0, 1]),
+        (3, (0.9, 0.05, 0.05), [1, 1, 1]),
+        (5, (0.9, 0.05, 0.05), [3, 1, 1]),
+        (100, (0.8, 0.2), [80, 20]),
+        (100, (0.7, 0.1, 0.2), [70, 10, 20]),
+    ],
+)
+def test_the_smallest_classes_train_first_and_are_tested_second(
+    count: int, parts: tuple[float, ...], expected: list[int]
+) -> None:
+    for seed in range(5):
+        sides = assign(np.zeros(count, np.int64), np.arange(count), np.array(parts), seed)
+        assert np.bincount(sides, minlength=len(parts)).tolist() == expected
+
+
+@pytest.mark.parametrize("sizes", [[10, 10], [2, 2], [5, 2], [40, 1], [3, 3, 3]])
+def test_a_class_of_several_groups_is_on_both_sides(sizes: list[int]) -> None:
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    for seed in range(5):
+        sides = assign(np.zeros(len(groups), np.int64), groups, np.array([0.8, 0.2]), seed)
+        assert set(sides.tolist()) == {0, 1}
+        assert (sides == 0).sum() >= (sides == 1).sum()
+
+
+def test_filling_one_class_does_not_empty_another() -> None:
+    # Group 0 holds a and b. It is all of a, so it stays where it trains; b fills its gap from its own pictures.
+    labels, groups = np.array([0, 1, 1, 1]), np.array([0, 0, 1, 2])
+    for seed in range(20):
+        sides = assign(labels, groups, np.array([0.8, 0.2]), seed)
+        assert sides[:2].tolist() == [0, 0]
+        assert 1 in sides[2:]
+
+
+def test_what_a_side_lacks_is_said_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = noise(9)
+    pixels[7] = pixels[6]  # the only picture of c, twice
+    pack = make(tmp_path / "pack", pixels, [0, 0, 0, 1, 1, 3, 2, 2, 0], ["a", "b", "c", "d", "e"])
+    progress.turn_on()
+    try:
+        sides = split(pack, tmp_path / "sides", train=0.5, validation=0.25, test=0.25)
+    finally:
+        progress.turn_on(False)
+    expected = {"train": ["e"], "validation": ["b", "c", "d", "e"], "test": ["c", "d", "e"]}
+    assert list(sides) == list(SIDES)
+    for side in sides.values():
+        assert side.manifest.history[-1].parameters["without"] == expected
+    said = capsys.readouterr().err
+    assert "train has no image of 1 class (e)" in said
+    assert "test has no image of 3 classes (c, d, e)" in said
+
+
+def test_a_split_that_lacks_nothing_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pack = make(tmp_path / "pack", noise(9), [0, 1, 2] * 3)
+    progress.turn_on()
+    try:
+        sides = split(pack, tmp_path / "sides")
+    finally:
+        progress.turn_on(False)
+    assert "without" not in sides["train"].manifest.history[-1].parameters
+    assert "no image" not in capsys.readouterr().err
 
 
 @laws
@@ -102,9 +179,12 @@ def test_shares_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         split(pack, tmp_path / "x", train=0.8, test=0.3)
     with pytest.raises(PackError, match=r"train -0.2"):
         split(pack, tmp_path / "x", validation=0.6, test=0.6)
-    with pytest.raises(PackError, match="test would get none of the 4 images"):
-        split(pack, tmp_path / "x", test=0.01)
+    with pytest.raises(ArgumentError, match="test nan; wanted a number"):
+        split(pack, tmp_path / "x", test=math.nan)
+    single = make(tmp_path / "single", noise(3), [0, 1, 2])
+    with pytest.raises(PackError, match=r"test would get none of the 3 images.*raise its share \(0.01\)"):
+        split(single, tmp_path / "x", test=0.01)
     (tmp_path / "taken").mkdir()
     with pytest.raises(PackError, match="already there"):
         split(pack, tmp_path / "taken")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["pack", "taken"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pack", "single", "taken"]

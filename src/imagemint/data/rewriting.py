@@ -79,14 +79,19 @@ def relabelled(labels: np.ndarray, new: list[int]) -> np.ndarray:
     return result
 
 
-def apportion(total: int, weights: np.ndarray) -> np.ndarray:
+def apportion(total: int, weights: np.ndarray, owed: np.ndarray | float = 0.0) -> np.ndarray:
     """int64, sums to `total`, in proportion to `weights` as nearly as whole numbers can be (largest remainder).
 
     Hamilton's method: everybody gets the whole part of the exact share, and what is left goes to the largest
-    fractional parts; ties to the first.
+    fractional parts, each with what it is `owed` from earlier rounds added; ties to the first. Nobody gets a whole
+    one more or less than the exact share.
+
+    >>> apportion(10, np.array([1, 1, 1])).tolist(), apportion(3, np.array([0.8, 0.2])).tolist()
+    ([4, 3, 3], [2, 1])
     """
     exact = total * weights / weights.sum()
     given: np.ndarray = np.floor(exact + 1e-9).astype(np.int64)
-    last = np.argsort(-(exact - given), kind="stable")[: total - given.sum()]
-    given[last] += 1
+    fraction = exact - given
+    due = np.where(fraction > 1e-9, fraction + owed, -np.inf)
+    given[np.argsort(-due, kind="stable")[: total - given.sum()]] += 1
     return given

@@ -1,7 +1,7 @@
 """Edits: a pack in, a pack out. A pack never changes; every edit writes another one, with one more step of history.
 
     which images    slice, balance, filter, dedup        (select.py)
-    their pixels    resize, tile, crop, invert, grayscale (pixels.py), augment (augmenting.py)
+    their pixels    resize, tile, crop, invert, grayscale, blur (pixels.py), augment (augmenting.py)
     their labels    rename, drop, relabel, unlabel       (labels.py)
     several packs   merge (merging.py), split            (../split.py)
 
@@ -14,7 +14,7 @@ takes them.
 from imagemint.data.edit.augmenting import PRESETS, Ranges, augment
 from imagemint.data.edit.labels import drop, relabel, rename, unlabel
 from imagemint.data.edit.merging import merge
-from imagemint.data.edit.pixels import FILTERS, crop, grayscale, invert, resize, tile
+from imagemint.data.edit.pixels import FILTERS, blur, crop, grayscale, invert, resize, tile
 from imagemint.data.edit.select import balance, dedup, filter, slice
 from imagemint.data.split import split
 
@@ -24,6 +24,7 @@ __all__ = [
     "Ranges",
     "augment",
     "balance",
+    "blur",
     "crop",
     "dedup",
     "drop",

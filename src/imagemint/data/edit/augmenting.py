@@ -7,16 +7,18 @@ numbers, from (seed, image, variant).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from imagemint import seeds
+from imagemint import arguments, seeds
 from imagemint.data.pack import Origin, Pack, open_pack
 from imagemint.data.rewriting import rewrite
 from imagemint.errors import PackError
 
+_MOST_VARIANTS = 1000  # of an image, which are held in memory together
 _GRID = 4  # distortion moves the points of a 4 x 4 grid
 
 
@@ -26,11 +28,11 @@ class Ranges:
 
     flip_horizontal: float = 0.0  # probability
     flip_vertical: float = 0.0  # probability
-    rotation: float = 0.0  # at most so many degrees, either way
-    shear: float = 0.0  # at most so many degrees, either way
-    zoom: tuple[float, float] = (1.0, 1.0)  # the part of each side that fills the frame: 0.5 enlarges twice
+    rotation: float = 0.0  # largest angle in degrees, either way
+    shear: float = 0.0  # largest angle in degrees, either way
+    zoom: tuple[float, float] = (1.0, 1.0)  # the fraction of each side that fills the frame: 0.5 enlarges twice
     brightness: tuple[float, float] = (1.0, 1.0)  # factor
-    distortion: float = 0.0  # how far the points of a 4 x 4 grid move at most, as a part of the side
+    distortion: float = 0.0  # how far the points of a 4 x 4 grid move at most, as a fraction of the side
 
     def __post_init__(self) -> None:
         limits = {
@@ -44,9 +46,14 @@ class Ranges:
         }
         for name, (low, high) in limits.items():
             value = getattr(self, name)
-            pair = value if isinstance(value, tuple) else (value, value)
+            single = name not in ("zoom", "brightness")
+            pair = (value, value) if single else tuple(value) if isinstance(value, Iterable) else (value,)
+            if len(pair) != 2:
+                raise PackError(f"{name} {value!r}", "two numbers, the smaller first", "write for example (0.5, 1.0)")
+            pair = tuple(arguments.number(each, name) for each in pair)
             if not low <= pair[0] <= pair[1] <= high:
                 raise PackError(f"{name} {value}", f"{low} to {high}, the smaller first", "choose another range")
+            object.__setattr__(self, name, pair[0] if single else pair)
 
 
 PRESETS = {
@@ -81,8 +88,7 @@ def augment(
         if ranges not in PRESETS:
             raise PackError(f"preset {ranges!r}", ", ".join(PRESETS), "choose one of them")
         ranges = PRESETS[ranges]
-    if variants < 1:
-        raise PackError(f"{variants} variants", "at least 1", "ask for more")
+    variants, seed = arguments.whole(variants, "variants", 1, _MOST_VARIANTS), arguments.whole(seed, "seed")
     chosen, first = ranges, 0 if keep else 1
 
     def change(pixels: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -97,7 +103,7 @@ def augment(
         pack,
         dest,
         "augment",
-        {"variants": variants, **asdict(chosen), "keep": keep, "seed": seed},
+        {"variants": variants, **asdict(chosen), "keep": bool(keep), "seed": seed},
         change=change,
         growth=variants + 24,  # floats: the images twice, the map and its parts
         origin=origin,

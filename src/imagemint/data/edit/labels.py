@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from imagemint import arguments
 from imagemint.data.edit.select import image_index, read_csv, require_per_class, some
 from imagemint.data.pack import UNLABELLED, Pack, open_pack
 from imagemint.data.rewriting import relabelled, rewrite
 from imagemint.errors import PackError
+from imagemint.words import listed
 
 
 def rename(pack: Pack | Path | str, dest: Path | str, names: Mapping[str, str], *, join: bool = False) -> Pack:
@@ -19,8 +21,9 @@ def rename(pack: Pack | Path | str, dest: Path | str, names: Mapping[str, str], 
 
     Two classes with one name are an error, unless `join` says that they are to become one.
     """
-    pack = open_pack(pack)
-    _check_known(pack, names)
+    pack, names = open_pack(pack), dict(names)
+    _check_known(pack, arguments.names(names, "names"))
+    arguments.names(names.values(), "new names")
     renamed = [names.get(name, name) for name in pack.classes]
     if "" in renamed:
         raise PackError("an empty class name", "a name", "choose a name")
@@ -31,21 +34,20 @@ def rename(pack: Pack | Path | str, dest: Path | str, names: Mapping[str, str], 
             "different names",
             "choose other names, or join the classes (--join)",
         )
-    classes = list(dict.fromkeys(renamed))
-    labels = relabelled(np.asarray(pack.labels), [classes.index(name) for name in renamed])
-    return rewrite(pack, dest, "rename", {"names": dict(names), "join": join}, labels=labels, classes=classes)
+    number = {name: k for k, name in enumerate(dict.fromkeys(renamed))}
+    labels = relabelled(np.asarray(pack.labels), [number[name] for name in renamed])
+    return rewrite(pack, dest, "rename", {"names": names, "join": bool(join)}, labels=labels, classes=list(number))
 
 
-def drop(pack: Pack | Path | str, dest: Path | str, classes: Sequence[str]) -> Pack:
+def drop(pack: Pack | Path | str, dest: Path | str, classes: Iterable[str]) -> Pack:
     """Without the images, and the names, of some classes. Unlabelled images stay."""
-    pack = open_pack(pack)
-    _check_known(pack, classes)
-    kept = [name for name in pack.classes if name not in classes]
-    old = np.asarray(pack.labels)
-    gone = len(pack.classes)
-    labels = relabelled(old, [kept.index(name) if name in kept else gone for name in pack.classes])
-    order = np.flatnonzero(labels != gone)
-    return rewrite(pack, dest, "drop", {"classes": list(classes)}, order=order, labels=labels, classes=kept)
+    pack, gone = open_pack(pack), arguments.names(classes, "classes")
+    _check_known(pack, gone)
+    kept = {name: k for k, name in enumerate(name for name in pack.classes if name not in set(gone))}
+    nowhere = len(pack.classes)
+    labels = relabelled(np.asarray(pack.labels), [kept.get(name, nowhere) for name in pack.classes])
+    order = np.flatnonzero(labels != nowhere)
+    return rewrite(pack, dest, "drop", {"classes": gone}, order=order, labels=labels, classes=list(kept))
 
 
 def relabel(pack: Pack | Path | str, dest: Path | str, file: Path | str) -> Pack:
@@ -61,11 +63,11 @@ def relabel(pack: Pack | Path | str, dest: Path | str, file: Path | str) -> Pack
     header = [name.lower() for name in lines[0][1]] if lines else []
     if sorted(header) != ["index", "label"]:
         raise PackError(
-            f"{file} has the columns {', '.join(map(repr, header)) or '(none)'}", wanted, "name or remove columns"
+            f"{file} has the columns {listed(list(map(repr, header))) or '(none)'}", wanted, "name or remove columns"
         )
     classes, labels = list(pack.classes), np.array(pack.labels)
     numbers = {name: k for k, name in enumerate(classes)}
-    listed: dict[int, int] = {}
+    new: dict[int, int] = {}
     for number, cells in lines[1:]:
         if len(cells) != 2:
             raise PackError(f"line {number} of {file} has {len(cells)} columns", wanted, "mend the line")
@@ -73,9 +75,9 @@ def relabel(pack: Pack | Path | str, dest: Path | str, file: Path | str) -> Pack
         image = image_index(row["index"], f"line {number}", file, len(pack))
         name = row["label"]
         label = numbers.setdefault(name, len(numbers)) if name else UNLABELLED
-        if listed.setdefault(image, label) != label:
+        if new.setdefault(image, label) != label:
             raise PackError(f"line {number} of {file} gives image {image} a second label", "one", "mend the file")
-    labels[list(listed)] = list(listed.values())
+    labels[list(new)] = list(new.values())
     return rewrite(pack, dest, "relabel", {"file": str(file)}, labels=labels, classes=list(numbers))
 
 
@@ -84,7 +86,7 @@ def unlabel(pack: Pack | Path | str, dest: Path | str, keep: int, *, seed: int =
 
     For studying how to learn from few labels and many images. Raises PackError where a class has fewer.
     """
-    pack = open_pack(pack)
+    pack, keep, seed = open_pack(pack), arguments.whole(keep, "keep"), arguments.whole(seed, "seed")
     require_per_class(pack, keep, "labels")
     old = np.asarray(pack.labels)
     labels = np.full_like(old, UNLABELLED)
@@ -93,11 +95,13 @@ def unlabel(pack: Pack | Path | str, dest: Path | str, keep: int, *, seed: int =
     return rewrite(pack, dest, "unlabel", {"keep": keep, "seed": seed}, labels=labels)
 
 
-def _check_known(pack: Pack, names: Mapping[str, str] | Sequence[str]) -> None:
-    unknown = [name for name in names if name not in pack.classes]
+def _check_known(pack: Pack, names: Iterable[str]) -> None:
+    known = set(pack.classes)
+    unknown = [name for name in names if name not in known]
     if unknown:
+        commas = any("," in name for name in pack.classes)
         raise PackError(
-            f"{pack.path} has no class {', '.join(map(repr, unknown))}",
-            "one of " + (", ".join(map(repr, pack.classes)) or "none: it has no classes"),
-            "check the spelling",
+            f"{pack.path} has no class {listed([repr(name) for name in unknown])}",
+            "one of " + (listed([repr(name) for name in pack.classes], 20) or "none: it has no classes"),
+            """write a name with a comma in double quotes, as in '"a, b",c'""" if commas else "check the spelling",
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +11,23 @@ from imagemint.data.pack import Pack, open_pack, writing
 from imagemint.data.rewriting import relabelled, step_of
 from imagemint.errors import PackError
 from imagemint.progress import progress
+from imagemint.words import counted
 
 
-def merge(packs: Sequence[Pack | Path | str], dest: Path | str) -> Pack:
+def merge(packs: Iterable[Pack | Path | str], dest: Path | str) -> Pack:
     """All images of all packs, one pack after another. Classes are joined by *name*, in order of first appearance.
 
     Column `parent` says which pack each image comes from (index into `parents` of the history's last step; the
     `parent` columns of earlier merges live on as `parent_2`, `parent_3`, ...). A column that a pack lacks is filled
     with -1. The origin is `mixed` where the packs' origins differ. Raises PackError where sizes or channels differ.
     """
-    parts = [open_pack(pack) for pack in packs]
+    parts = [open_pack(pack) for pack in ([packs] if isinstance(packs, (Pack, Path, str)) else packs)]
     if len(parts) < 2:
-        raise PackError(f"{len(parts)} packs to merge", "two or more", "name another pack")
+        raise PackError(f"{counted(len(parts), 'pack')} to merge", "two or more", "name another pack")
     for other in parts[1:]:
         _check_alike(parts[0], other)
-    classes = list(dict.fromkeys(name for part in parts for name in part.classes))
+    number = {name: k for k, name in enumerate(dict.fromkeys(name for part in parts for name in part.classes))}
+    classes = list(number)
     origins = {part.manifest.origin for part in parts}
     history = [step for part in parts for step in part.manifest.history]
     history = [step for k, step in enumerate(history) if step not in history[:k]]  # what the packs have in common
@@ -41,7 +43,7 @@ def merge(packs: Sequence[Pack | Path | str], dest: Path | str) -> Pack:
         progress(sum(map(len, parts)), "merge") as advance,
     ):
         for k, (part, columns) in enumerate(zip(parts, carried, strict=True)):
-            labels = relabelled(np.asarray(part.labels), [classes.index(name) for name in part.classes])
+            labels = relabelled(np.asarray(part.labels), [number[name] for name in part.classes])
             if "minting" in columns:
                 minting = columns["minting"]
                 columns["minting"] = np.where(minting >= 0, minting + len(writer.mintings), -1)
