@@ -140,7 +140,7 @@ def rename(
         cuts = [k for k, letter in enumerate(pair) if letter == "="]
         if not cuts:
             raise PackError(f"--names {pair}", "old=new", "write the old name, =, and the new name")
-        cut = next((k for k in cuts if pair[:k] in known), cuts[0])  # a name may hold an equals sign itself
+        cut = next((k for k in reversed(cuts) if pair[:k] in known), cuts[0])  # a name may hold an equals sign itself
         if pairs.setdefault(pair[:cut], pair[cut + 1 :]) != pair[cut + 1 :]:
             raise PackError(f"--names gives {pair[:cut]!r} two new names", "one", "remove one of them")
     _say(pack, edit.rename(pack, dest, pairs, join=join))
