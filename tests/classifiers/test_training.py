@@ -33,6 +33,7 @@ def test_training_learns_the_digits() -> None:
     ask = np.arange(len(labels)) % 5 == 0
     learn = ~ask
     net = train_classifier(pixels[learn], labels[learn], 10, images_seen=20_000, seed=0)
+    assert isinstance(net, LeNet)
     found = evaluate(net, pixels[ask], labels[ask])
     assert found.accuracy > 0.95
     assert found.confusion.sum() == 360 and np.diag(found.confusion).sum() == round(found.accuracy * 360)
@@ -69,6 +70,7 @@ def test_shuffled_labels_are_not_learned() -> None:
 def test_memory_mapped_packs_are_taken_as_they_are(tmp_path: Path) -> None:
     pack = write(tmp_path / "pack", *digits(700))
     net = train_classifier(pack.pixels, pack.labels, 10, images_seen=64, seed=0)
+    assert isinstance(net, LeNet)
     assert len(evaluate(net, pack.pixels, pack.labels).predictions) == len(features(net, pack.pixels)) == 700
 
 

@@ -1,10 +1,17 @@
-"""Classifiers: metrics look at minted images with one, studies see with them what minted images are worth."""
+"""Classifiers: metrics look at minted images with one, studies see with them what minted images are worth.
+
+A new classifier is a subclass of Network in a file of its own and one row of CLASSIFIERS.
+"""
 
 from imagemint.classifiers.evaluation import Evaluation as Evaluation
 from imagemint.classifiers.evaluation import evaluate as evaluate
 from imagemint.classifiers.evaluation import features as features
-from imagemint.classifiers.evaluation import judged as judged
-from imagemint.classifiers.evaluation import predict as predict
 from imagemint.classifiers.lenet import LeNet as LeNet
-from imagemint.classifiers.training import AT_LEAST as AT_LEAST
+from imagemint.classifiers.network import Classifier as Classifier
+from imagemint.classifiers.plan import AT_LEAST as AT_LEAST
+from imagemint.classifiers.plan import ClassifierPlan as ClassifierPlan
+from imagemint.classifiers.training import CLASSIFIERS as CLASSIFIERS
+from imagemint.classifiers.training import Augment as Augment
+from imagemint.classifiers.training import balanced_weights as balanced_weights
+from imagemint.classifiers.training import check_classifier as check_classifier
 from imagemint.classifiers.training import train_classifier as train_classifier

@@ -1,57 +1,57 @@
-"""What a trained classifier makes of images: predictions, loss, confusion, features."""
+"""What a trained classifier makes of labelled images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from imagemint.classifiers.network import Network
-from imagemint.images import to_images
-
-_TEST_BATCH = 512  # how many images go through the network at a time when it is only asked
+from imagemint.classifiers.network import Classifier, Network, blocks
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a classifier makes of labelled images."""
+    """Log probabilities of labelled images, and what follows from them."""
 
-    accuracy: float  # share in 0..1
-    loss: float  # mean cross-entropy, nats
-    predictions: np.ndarray  # int64 [n]
-    confusion: np.ndarray  # int64 [k, k]; row: label, column: prediction
+    log_probabilities: np.ndarray  # float64 [n, k]
+    labels: np.ndarray  # int64 [n] in 0..k-1
+
+    @cached_property
+    def predictions(self) -> np.ndarray:
+        """The most probable class of each image, int64 `[n]`."""
+        return self.log_probabilities.argmax(1)
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """float64 `[n, k]`, 0 to 1."""
+        return np.exp(self.log_probabilities)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of images whose most probable class is their label, 0 to 1."""
+        return float(np.mean(self.predictions == self.labels))
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy, nats."""
+        return -float(self.log_probabilities[np.arange(len(self.labels)), self.labels].mean())
+
+    @cached_property
+    def confusion(self) -> np.ndarray:
+        """Images by label (row) and prediction (column), int64 `[k, k]`."""
+        k = self.log_probabilities.shape[1]
+        return np.bincount(self.labels * k + self.predictions, minlength=k * k).reshape(k, k)
 
 
-def predict(net: Network, pixels: np.ndarray) -> np.ndarray:
-    """Log probability of each class for uint8 `[n, c, h, w]`: float64 `[n, classes]`."""
-    with torch.inference_mode():
-        return np.concatenate([F.log_softmax(net(images).double(), 1).numpy() for images in _blocks(pixels)])
-
-
-def evaluate(net: Network, pixels: np.ndarray, labels: np.ndarray) -> Evaluation:
-    """Accuracy, loss, predictions and confusion on uint8 `[n, c, h, w]` with labels int64 `[n]` in 0..k-1."""
+def evaluate(classifier: Classifier, pixels: np.ndarray, labels: np.ndarray) -> Evaluation:
+    """What a classifier makes of uint8 `[n, c, h, w]` with labels int64 `[n]`, at least one image."""
     assert len(pixels) == len(labels) > 0, (len(pixels), len(labels))
-    found = predict(net, pixels)
-    loss = -float(found[np.arange(len(labels)), labels].mean())
-    return judged(found.argmax(1), labels, found.shape[1], loss)
-
-
-def judged(predictions: np.ndarray, labels: np.ndarray, classes: int, loss: float) -> Evaluation:
-    """The Evaluation of predictions int64 `[n]` against labels int64 `[n]`."""
-    confusion = np.bincount(labels * classes + predictions, minlength=classes * classes).reshape(classes, classes)
-    return Evaluation(float(np.mean(predictions == labels)), loss, predictions, confusion)
+    return Evaluation(classifier.log_probabilities(pixels), np.array(labels))
 
 
 def features(net: Network, pixels: np.ndarray) -> np.ndarray:
-    """The last hidden layer for uint8 `[n, c, h, w]`: float32 `[n, 500]`."""
+    """What the last layer of a network sees for uint8 `[n, c, h, w]`: float32 `[n, d]`."""
     with torch.inference_mode():
-        return np.concatenate([net.features(images).numpy() for images in _blocks(pixels)])
-
-
-def _blocks(pixels: np.ndarray) -> Iterator[torch.Tensor]:
-    """Images in turn; copies, since torch does not take the read-only arrays of a pack."""
-    for start in range(0, len(pixels), _TEST_BATCH):
-        yield to_images(torch.from_numpy(np.array(pixels[start : start + _TEST_BATCH])))
+        return np.concatenate([net.features(images).numpy() for images in blocks(pixels)])

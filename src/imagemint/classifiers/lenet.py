@@ -1,4 +1,4 @@
-"""LeNet: the small network that judges minted images, and what `imagemint study` trains by default."""
+"""LeNet: the small network that judges minted images, and what a study trains by default."""
 
 from __future__ import annotations
 
@@ -9,23 +9,17 @@ from torch import nn
 from imagemint.classifiers.network import Network
 
 FEATURES = 500  # width of the last hidden layer
-SMALLEST, LARGEST = 16, 64  # sides in pixels that LeNet sees as they are; others are scaled by a whole factor first
 
 
 class LeNet(Network):
     """Conv 5/1 20, max-pool 2, conv 5/1 50, max-pool 2, fc 500 relu, fc classes; 431,080 parameters on MNIST.
 
-    LeCun et al. 1998, in the form of Caffe's `lenet.prototxt`. Images with a side under 16 px are enlarged by the
-    smallest whole factor that reaches 16 (bilinear); images with a side over 64 px are averaged over whole blocks.
+    LeCun et al. 1998, in the form of Caffe's `lenet.prototxt`, which Baker 2018 uses (section 5.5).
     """
 
     def __init__(self, channels: int, size: tuple[int, int], classes: int) -> None:
-        super().__init__()
-        self.enlarge = -(-SMALLEST // min(size))
-        self.shrink = 1 if self.enlarge > 1 else -(-max(size) // LARGEST)
-        while self.shrink > 1 and min(size) // self.shrink < SMALLEST:  # long and narrow
-            self.shrink -= 1
-        h, w = (((side * self.enlarge // self.shrink - 4) // 2 - 4) // 2 for side in size)
+        super().__init__(size)
+        h, w = (((side - 4) // 2 - 4) // 2 for side in self.seen)
         self.conv1 = nn.Conv2d(channels, 20, 5)
         self.conv2 = nn.Conv2d(20, 50, 5)
         self.hidden = nn.Linear(50 * h * w, FEATURES)
@@ -39,13 +33,8 @@ class LeNet(Network):
         # on the CPU about 1.4 times faster than the default layout (measured at 16, 24 and 28 px)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Float `[n, c, h, w]` in [-1, 1] -> the last hidden layer, float `[n, 500]`, 0 or more."""
-        if self.enlarge > 1:
-            images = F.interpolate(images, scale_factor=float(self.enlarge), mode="bilinear")
-        elif self.shrink > 1:
-            images = F.avg_pool2d(images, self.shrink)
-        images = images.contiguous(memory_format=torch.channels_last)
+    def maps(self, images: torch.Tensor) -> torch.Tensor:
+        """The last hidden layer, float `[n, 500]`, 0 or more."""
         maps = F.max_pool2d(self.conv1(images), 2)
         maps = F.max_pool2d(self.conv2(maps), 2)
         return F.relu(self.hidden(maps.flatten(1)))

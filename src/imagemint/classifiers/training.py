@@ -2,28 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from imagemint import seeds
+from imagemint.classifiers.cnn5 import Cnn5
+from imagemint.classifiers.evaluation import evaluate
 from imagemint.classifiers.lenet import LeNet
+from imagemint.classifiers.linear import train_linear
+from imagemint.classifiers.network import Classifier, Network
+from imagemint.classifiers.outside import read_outside
+from imagemint.classifiers.plan import ClassifierPlan
+from imagemint.classifiers.resnet import ResNet
 from imagemint.data.batches import Batches
+from imagemint.errors import ArgumentError
 from imagemint.images import to_images
 from imagemint.progress import Advance
 
-LEARNING_RATE = 1e-3
-# System A decays by 0.95 an epoch for 500 epochs, which has all but stopped learning after 90 (0.95^90 = 0.01). Our
-# reading: down to a hundredth, spread evenly over the training whatever its length, so that arms with more data are
-# treated alike.
-FINAL_DECAY = 0.01
-BATCH = 64
-AT_LEAST = 40_000  # images that a classifier sees however small its pack: 100 images x 20 epochs would not train it
+LINEAR = "linear:"
+LOOKS = 20  # of a history, where it is not said how many
 _BLOCK = 8  # batches that are read and augmented in one go: part of the cost of augmentation is by the call
 
 Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
+Optimizer = Callable[[Iterable[torch.nn.Parameter], float], torch.optim.Optimizer]
+
+
+def _adam(parameters: Iterable[torch.nn.Parameter], rate: float) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, rate, fused=True)
+
+
+def _momentum(parameters: Iterable[torch.nn.Parameter], rate: float) -> torch.optim.Optimizer:
+    """He et al. 2016, section 4.2."""
+    return torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=1e-4)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A row of CLASSIFIERS."""
+
+    build: Callable[[int, tuple[int, int], int], Network]  # (channels, size, classes)
+    label: str
+    learning_rate: float
+    optimizer: Optimizer = _adam
+
+
+CLASSIFIERS: dict[str, Kind] = {
+    "lenet": Kind(LeNet, "LeNet", 1e-3),
+    "cnn5": Kind(Cnn5, "five convolutions", 1e-3),
+    "resnet": Kind(ResNet, "ResNet-20", 0.1, _momentum),
+}
+
+
+def check_classifier(name: str, channels: int, size: tuple[int, int]) -> None:
+    """Raise ArgumentError for an unknown classifier and NetworkError for a `linear:FILE` that cannot be used."""
+    if name.startswith(LINEAR):
+        read_outside(name[len(LINEAR) :], channels, size)
+    elif name not in CLASSIFIERS:
+        raise ArgumentError(
+            f"no classifier {name!r}", f"{', '.join(CLASSIFIERS)} or linear:FILE", "check the spelling"
+        )
 
 
 def train_classifier(
@@ -33,35 +74,109 @@ def train_classifier(
     *,
     images_seen: int,
     seed: int,
+    plan: ClassifierPlan | None = None,
     augment: Augment | None = None,
-    batch_size: int = BATCH,
+    weights: np.ndarray | None = None,
+    class_weights: np.ndarray | None = None,
+    watched: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+    looks: int = LOOKS,
     advance: Advance = lambda amount=1, note="": None,
-) -> LeNet:
-    """A LeNet after `images_seen` images of uint8 `[n, c, h, w]` with labels int64 `[n]` in 0..classes-1.
+) -> Classifier:
+    """A classifier after `images_seen` images of uint8 `[n, c, h, w]`.
 
-    Adam at 1e-3, decaying to 1e-5 over the training. Initial weights depend on `seed` and the shapes alone, not on
-    the data. `augment` gets images in [-1, 1] and a generator, some batches at a time. `advance` hears of all images.
+    `labels` are int64 `[n]` in 0..classes-1, or soft: float `[n, classes]`, each row a distribution. `weights` (float
+    `[n]`) and `class_weights` (float `[classes]`) say how much an image counts; only their proportions matter.
+    `augment` gets images in [-1, 1] and a generator, some batches at a time. Sets of labelled images in `watched` are
+    looked at `looks` times over the training, at its end for the last time, and change nothing: see `history` of the
+    result. Initial weights depend on `seed` and the shapes alone, not on the data. `advance` hears of all images.
     """
+    plan = plan or ClassifierPlan()
     assert len(pixels) == len(labels) > 0, (len(pixels), len(labels))
-    assert labels.min() >= 0 and labels.max() < classes, "a label without a class"
+    targets = _targets(labels, classes)
     _, channels, h, w = pixels.shape
+    if plan.classifier.startswith(LINEAR):
+        network = read_outside(plan.classifier[len(LINEAR) :], channels, (h, w))
+        importance = _factors(targets, weights, class_weights)
+        probe = train_linear(network, pixels, _soft(targets, classes), importance, seed=seed, augment=augment)
+        _look(probe, images_seen, watched or {})
+        advance(images_seen)
+        return probe
+    kind = CLASSIFIERS[plan.classifier]
     seeds.seed_layers(seed, "classifier")
-    net = LeNet(channels, (h, w), classes).train()
-    optimizer = torch.optim.Adam(net.parameters(), LEARNING_RATE, fused=True)
+    net = kind.build(channels, (h, w), classes).train()
+    first = plan.learning_rate or kind.learning_rate
+    optimizer = kind.optimizer(net.parameters(), first)
     generator = seeds.generator(seed, "classifier augmentation")
     order = Batches(len(pixels), seeds.derive(seed, "classifier order"))
-    for block in range(0, images_seen, batch_size * _BLOCK):
-        picks = order.take(block, min(batch_size * _BLOCK, images_seen - block))
+    weighed = weights is not None or class_weights is not None
+    factors = torch.from_numpy(_factors(targets, weights, class_weights)).float()
+    next_look = images_seen / looks
+    for block in range(0, images_seen, plan.batch_size * _BLOCK):
+        picks = order.take(block, min(plan.batch_size * _BLOCK, images_seen - block))
         images = to_images(torch.from_numpy(pixels[picks]))
         if augment is not None:
             images = augment(images, generator)
-        wanted = torch.from_numpy(labels[picks])
-        for start in range(0, len(picks), batch_size):
-            part = slice(start, start + batch_size)
-            optimizer.param_groups[0]["lr"] = LEARNING_RATE * FINAL_DECAY ** ((block + start) / images_seen)
-            loss = F.cross_entropy(net(images[part]), wanted[part])
+        wanted = torch.from_numpy(targets[picks])
+        for start in range(0, len(picks), plan.batch_size):
+            part = slice(start, start + plan.batch_size)
+            optimizer.param_groups[0]["lr"] = plan.rate(first, block + start, images_seen, len(pixels))
+            loss = F.cross_entropy(net(images[part]), wanted[part], reduction="none" if weighed else "mean")
+            if weighed:
+                loss = (loss * factors[picks[part]]).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+            seen = min(block + start + plan.batch_size, images_seen)
+            if watched and seen >= next_look - 1e-6:
+                _look(net.eval(), seen, watched)
+                net.train()
+                next_look += images_seen / looks
         advance(len(picks))
     return net.eval()
+
+
+def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Weights per class in inverse proportion to its images, float64 `[classes]`; mean 1 over the images.
+
+    >>> balanced_weights(np.array([0, 0, 0, 1]), 2).tolist()
+    [0.6666666666666666, 2.0]
+    """
+    counts = np.bincount(labels, minlength=classes)
+    present = np.count_nonzero(counts)
+    return np.where(counts > 0, len(labels) / (present * np.maximum(counts, 1)), 0.0)
+
+
+def _targets(labels: np.ndarray, classes: int) -> np.ndarray:
+    """int64 `[n]`, or float32 `[n, classes]` where labels are soft."""
+    labels = np.asarray(labels)
+    if labels.ndim == 1:
+        assert labels.min() >= 0 and labels.max() < classes, "a label without a class"
+        return labels.astype(np.int64)
+    assert labels.shape[1] == classes and np.allclose(labels.sum(1), 1, atol=1e-4), (
+        "soft labels that do not add up to 1"
+    )
+    return labels.astype(np.float32)
+
+
+def _soft(targets: np.ndarray, classes: int) -> np.ndarray:
+    return np.eye(classes)[targets] if targets.ndim == 1 else targets.astype(np.float64)
+
+
+def _factors(targets: np.ndarray, weights: np.ndarray | None, class_weights: np.ndarray | None) -> np.ndarray:
+    """How much each image counts, float64 `[n]`, mean 1."""
+    factors = np.ones(len(targets)) if weights is None else np.asarray(weights, np.float64)
+    if class_weights is not None:
+        by_class = np.asarray(class_weights, np.float64)
+        factors = factors * (by_class[targets] if targets.ndim == 1 else targets @ by_class)
+    assert (factors >= 0).all() and factors.sum() > 0, "weights that are negative or all 0"
+    scaled: np.ndarray = factors / factors.mean()
+    return scaled
+
+
+def _look(classifier: Classifier, images_seen: int, watched: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    line: dict[str, object] = {"images_seen": images_seen}
+    for name, (pixels, labels) in watched.items():
+        found = evaluate(classifier, pixels, labels)
+        line[name] = {"loss": found.loss, "accuracy": found.accuracy}
+    if watched:
+        classifier.history.append(line)

@@ -55,7 +55,7 @@ def train_judge(pack: Pack, reference: np.ndarray, seed: int) -> LeNet:
     """A LeNet that has learned the images `reference` of a pack."""
     images_seen = max(JUDGE_EPOCHS * len(reference), AT_LEAST)
     with progress(images_seen, "judge") as advance:
-        return train_classifier(
+        judge = train_classifier(
             pack.pixels[reference],
             np.asarray(pack.labels[reference]),
             len(pack.classes),
@@ -63,6 +63,8 @@ def train_judge(pack: Pack, reference: np.ndarray, seed: int) -> LeNet:
             seed=seeds.derive(seed, "judge"),
             advance=advance,
         )
+    assert isinstance(judge, LeNet)
+    return judge
 
 
 def _groups(codes: np.ndarray, order: np.ndarray) -> list[np.ndarray]:

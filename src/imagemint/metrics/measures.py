@@ -33,7 +33,7 @@ from pydantic import BaseModel, ConfigDict
 
 from imagemint import seeds
 from imagemint.arguments import whole
-from imagemint.classifiers import LeNet, predict
+from imagemint.classifiers import LeNet
 from imagemint.data.pack import UNLABELLED, Pack, open_pack
 from imagemint.data.rewriting import relabelled
 from imagemint.errors import MeasureError
@@ -295,7 +295,7 @@ def _side(pack: Pack, rows: np.ndarray, labels: np.ndarray, made: Features, judg
     for index in pack.blocks(rows):
         pixels = np.asarray(pack.pixels[index])
         found.append(made.of(pixels))
-        predicted.append(predict(judge, pixels).argmax(1))
+        predicted.append(judge.log_probabilities(pixels).argmax(1))
     return Side(np.concatenate(found), labels, np.concatenate(predicted))
 
 
