@@ -1,8 +1,89 @@
-"""Scores of labelled images by the judge, and how much images of one class differ from each other."""
+"""Scores of a classifier on labelled images; and of minted images by the judge.
+
+A new score is one function from labels and probabilities to a number and one row of SCORES.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
+
+CALIBRATION_BINS = 15  # Guo et al. 2017, section 5
+_LEAST = 1e-15  # probability: below it, a single image would make the log loss infinite
+
+
+@dataclass(frozen=True)
+class Score:
+    """A row of SCORES. `compute` takes labels int64 `[n]` and probabilities float64 `[n, k]`, n at least 1."""
+
+    compute: Callable[[np.ndarray, np.ndarray], float]
+    direction: Literal["lower", "higher"]  # which values are better
+    label: str
+
+
+def accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Share of images whose most probable class is their label.
+
+    >>> accuracy(np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]]))
+    0.5
+    """
+    return float(np.mean(probabilities.argmax(1) == labels))
+
+
+def recalls(labels: np.ndarray, probabilities: np.ndarray) -> list[float | None]:
+    """For each class the share of its images that are recognised; None for a class without any image.
+
+    >>> recalls(np.array([0, 0]), np.array([[0.9, 0.1], [0.2, 0.8]]))
+    [0.5, None]
+    """
+    right = probabilities.argmax(1) == labels
+    classes = range(probabilities.shape[1])
+    return [float(right[labels == k].mean()) if (labels == k).any() else None for k in classes]
+
+
+def balanced_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean recall over the classes that have images."""
+    return float(np.mean([each for each in recalls(labels, probabilities) if each is not None]))
+
+
+def macro_f1(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean over the classes that have images of F1: the harmonic mean of recall and precision."""
+    called = probabilities.argmax(1)
+    classes = np.unique(labels)
+    both = [2 * np.sum((labels == k) & (called == k)) / (np.sum(labels == k) + np.sum(called == k)) for k in classes]
+    return float(np.mean(both))
+
+
+def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean of -log(probability of the label), nats."""
+    given = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(given, _LEAST)).mean())
+
+
+def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Expected calibration error: mean distance between confidence and accuracy, over bins of equal width.
+
+    (Guo et al. 2017, arXiv 1706.04599, equation 3.)
+
+    >>> round(calibration_error(np.array([0, 1]), np.array([[0.9, 0.1], [0.9, 0.1]])), 3)
+    0.4
+    """
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    sums = np.bincount(bins, confidence - right, minlength=CALIBRATION_BINS)
+    return float(np.abs(sums).sum() / len(labels))
+
+
+SCORES: dict[str, Score] = {
+    "accuracy": Score(accuracy, "higher", "accuracy"),
+    "balanced-accuracy": Score(balanced_accuracy, "higher", "balanced accuracy: mean recall of the classes"),
+    "macro-f1": Score(macro_f1, "higher", "macro F1: mean F1 of the classes"),
+    "log-loss": Score(log_loss, "lower", "log loss (nats)"),
+    "calibration-error": Score(calibration_error, "lower", "expected calibration error"),
+}
 
 
 def classifier_score(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:

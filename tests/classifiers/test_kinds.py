@@ -1,0 +1,208 @@
+"""Every classifier learns; soft labels, weights and looks mean what they say; plans are strict."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_class_weight
+from torch import nn
+
+from imagemint.classifiers import CLASSIFIERS, ClassifierPlan, balanced_weights, check_classifier, evaluate
+from imagemint.classifiers import train_classifier as train
+from imagemint.classifiers.cnn5 import Cnn5
+from imagemint.classifiers.outside import read_outside
+from imagemint.classifiers.resnet import ResNet
+from imagemint.errors import ArgumentError, NetworkError
+from tests.digits import digits
+
+PIXELS, LABELS = digits()
+ASK = np.arange(len(LABELS)) % 4 == 0
+LEARN = ~ASK
+
+
+def plan(**settings: object) -> ClassifierPlan:
+    return ClassifierPlan.model_validate(settings)
+
+
+def test_the_residual_network_has_the_parameters_of_resnet_20() -> None:
+    assert sum(p.numel() for p in ResNet(3, (32, 32), 10).parameters()) == 269_722
+
+
+def test_cnn5_is_five_convolutions_with_pooling_dropout_and_two_dense_layers() -> None:
+    net = Cnn5(3, (64, 64), 5)
+    kinds = [type(module) for module in net.modules()]
+    assert kinds.count(nn.Conv2d) == 5 and kinds.count(nn.Linear) == 2
+    assert net.hidden.in_features == 128 * 2 * 2  # 64 pixels halved five times
+    assert Cnn5(1, (28, 28), 10).hidden.in_features == 128
+    images = torch.randn(2, 3, 64, 64)
+    assert not torch.equal(net.train()(images), net(images)) and torch.equal(net.eval()(images), net(images))
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize(
+    ("channels", "size"), [(1, (8, 8)), (3, (32, 48)), (1, (28, 28)), (3, (100, 64)), (1, (1, 1))]
+)
+def test_every_size_has_its_logits(name: str, channels: int, size: tuple[int, int]) -> None:
+    net = CLASSIFIERS[name].build(channels, size, 7).train()
+    assert net(torch.zeros(3, channels, *size)).shape == (3, 7)
+
+
+@pytest.mark.parametrize(("name", "images_seen"), [("cnn5", 8_000), ("resnet", 4_000)])
+def test_every_classifier_learns_the_digits_the_same_way_twice(name: str, images_seen: int) -> None:
+    def once() -> object:
+        return train(PIXELS[LEARN], LABELS[LEARN], 10, images_seen=images_seen, seed=0, plan=plan(classifier=name))
+
+    first = once()
+    assert evaluate(first, PIXELS[ASK], LABELS[ASK]).accuracy > 0.75  # type: ignore[arg-type]
+    short = [train(PIXELS, LABELS, 10, images_seen=200, seed=s, plan=plan(classifier=name)) for s in (0, 0, 1)]
+    hashes = [net.weights_hash() for net in short]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_soft_labels_that_are_sure_are_labels() -> None:
+    hard = train(PIXELS[:300], LABELS[:300], 10, images_seen=1_000, seed=0)
+    soft = train(PIXELS[:300], np.eye(10, dtype=np.float32)[LABELS[:300]], 10, images_seen=1_000, seed=0)
+    np.testing.assert_allclose(soft.log_probabilities(PIXELS), hard.log_probabilities(PIXELS), atol=1e-3)
+
+
+def test_a_classifier_believes_soft_labels() -> None:
+    share = np.tile([0.7, 0.3], (300, 1))
+    found = train(PIXELS[:300], share, 2, images_seen=6_000, seed=0)
+    assert np.exp(found.log_probabilities(PIXELS)).mean(0) == pytest.approx([0.7, 0.3], abs=0.05)
+
+
+def test_images_of_no_weight_teach_nothing_and_only_proportions_of_weights_matter() -> None:
+    wrong = (LABELS[LEARN] + 1) % 10
+    pixels, labels = np.concatenate([PIXELS[LEARN]] * 2), np.concatenate([LABELS[LEARN], wrong])
+    weights = np.repeat([2.0, 0.0], len(wrong))
+    found = train(pixels, labels, 10, images_seen=10_000, seed=0, weights=weights)
+    assert evaluate(found, PIXELS[ASK], LABELS[ASK]).accuracy > 0.9
+    assert evaluate(found, PIXELS[LEARN], wrong).accuracy < 0.02
+    ones = [train(PIXELS, LABELS, 10, images_seen=640, seed=0, weights=np.full(len(LABELS), w)) for w in (1, 8)]
+    assert ones[0].weights_hash() == ones[1].weights_hash()
+
+
+def test_class_weights_are_scikit_learns_and_make_the_rare_class_known() -> None:
+    labels = np.repeat([0, 1, 3], [60, 30, 10])
+    found = balanced_weights(labels, 4)
+    assert found[[0, 1, 3]] == pytest.approx(compute_class_weight("balanced", classes=np.array([0, 1, 3]), y=labels))
+    assert found[2] == 0
+
+    noise = np.random.default_rng(0).normal(0, 90, PIXELS.shape)
+    blurred = (PIXELS + noise).clip(0, 255).astype(np.uint8)
+    rare = (LABELS == 8).astype(np.int64)
+    rows = np.flatnonzero(LEARN & ((rare == 0) | (np.arange(len(LABELS)) % 5 == 1)))
+    recall = []
+    for class_weights in (None, balanced_weights(rare[rows], 2)):
+        net = train(blurred[rows], rare[rows], 2, images_seen=4_000, seed=0, class_weights=class_weights)
+        confusion = evaluate(net, blurred[ASK], rare[ASK]).confusion
+        recall.append(confusion[1, 1] / confusion[1].sum())
+    assert recall[1] > recall[0] + 0.1
+
+
+def test_a_history_is_taken_at_fixed_numbers_of_images_and_changes_nothing() -> None:
+    watched = {"training": (PIXELS[LEARN], LABELS[LEARN]), "test": (PIXELS[ASK], LABELS[ASK])}
+    settings = plan(classifier="cnn5")  # its dropout draws random numbers
+
+    def once(**options: object) -> object:
+        return train(PIXELS[LEARN], LABELS[LEARN], 10, images_seen=3_200, seed=0, plan=settings, **options)  # type: ignore[arg-type]
+
+    plain, seen = once(), once(watched=watched, looks=5)
+    assert plain.weights_hash() == seen.weights_hash() and plain.history == []  # type: ignore[attr-defined]
+    history = seen.history  # type: ignore[attr-defined]
+    assert [line["images_seen"] for line in history] == [640, 1280, 1920, 2560, 3200]
+    last = evaluate(seen, PIXELS[ASK], LABELS[ASK])  # type: ignore[arg-type]
+    assert history[-1]["test"] == {"loss": last.loss, "accuracy": last.accuracy}
+    assert history[-1]["training"]["loss"] < history[0]["training"]["loss"]
+
+
+def test_learning_rates_fall_as_stated() -> None:
+    rates = {
+        decay: [plan(decay=decay).rate(0.1, seen, 1000, 100) for seen in (0, 99, 100, 500, 1000)]
+        for decay in ("even", "epoch", "constant")
+    }
+    assert rates["constant"] == [0.1] * 5
+    assert rates["even"] == pytest.approx([0.1, 0.1 * 0.01**0.099, 0.1 * 0.01**0.1, 0.01, 0.001])
+    assert rates["epoch"] == pytest.approx([0.1, 0.1, 0.095, 0.1 * 0.95**5, 0.1 * 0.95**10])
+
+
+def test_the_learning_rate_of_a_plan_is_used() -> None:
+    slow = train(PIXELS, LABELS, 10, images_seen=3_000, seed=0, plan=plan(learning_rate=1e-6))
+    assert evaluate(slow, PIXELS, LABELS).accuracy < 0.5
+
+
+@pytest.mark.parametrize("wrong", [{"decay": "cosine"}, {"learning_rate": 0}, {"batch_size": 0}, {"momentum": 0.9}])
+def test_plans_are_strict(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        plan(**wrong)
+
+
+def test_a_classifier_that_nobody_knows_is_refused() -> None:
+    check_classifier("resnet", 1, (8, 8))
+    with pytest.raises(ArgumentError, match="lenet, cnn5, resnet or linear:FILE"):
+        check_classifier("vgg", 1, (8, 8))
+    with pytest.raises(NetworkError, match="no file"):
+        check_classifier("linear:absent.pt", 1, (8, 8))
+
+
+# --- the linear probe ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random features of digits, which are enough to tell most of them apart."""
+    file = tmp_path_factory.mktemp("networks") / "random.pt"
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(64, 40), nn.ReLU())).save(str(file))  # type: ignore[no-untyped-call]
+    file.with_suffix(".json").write_text('{"channels": 1}', encoding="utf-8")
+    return file
+
+
+def test_the_probe_is_scikit_learns_regression_on_features(network: Path) -> None:
+    probe = train(PIXELS[LEARN], LABELS[LEARN], 10, images_seen=1, seed=0, plan=plan(classifier=f"linear:{network}"))
+    features = read_outside(network, 1, (8, 8))
+    scaler = StandardScaler().fit(features(PIXELS[LEARN]).astype(np.float64))
+    scaled = [scaler.transform(features(PIXELS[part]).astype(np.float64)) for part in (LEARN, ASK)]
+    wanted = LogisticRegression(max_iter=1000).fit(scaled[0], LABELS[LEARN]).predict_log_proba(scaled[1])
+    np.testing.assert_allclose(probe.log_probabilities(PIXELS[ASK]), wanted, atol=0.05)
+    assert evaluate(probe, PIXELS[ASK], LABELS[ASK]).accuracy > 0.9
+
+
+def test_the_probe_knows_two_classes_one_class_weights_and_soft_labels(network: Path) -> None:
+    settings, pixels = plan(classifier=f"linear:{network}"), PIXELS[:400]
+    odd = LABELS[:400] % 2
+    two = train(pixels, odd, 3, images_seen=1, seed=0, plan=settings)
+    assert evaluate(two, pixels, odd).accuracy > 0.85
+    assert (two.log_probabilities(pixels)[:, 2] == -np.inf).all()  # nobody showed it that class
+    one = train(pixels, np.full(400, 1), 3, images_seen=1, seed=0, plan=settings)
+    assert (one.log_probabilities(pixels)[:, 1] == 0).all()
+    soft = train(pixels, np.tile([0.7, 0.3], (400, 1)), 2, images_seen=1, seed=0, plan=settings)
+    assert np.exp(soft.log_probabilities(pixels)).mean(0) == pytest.approx([0.7, 0.3], abs=0.02)
+    wrong = np.concatenate([odd, 1 - odd])
+    weights = np.repeat([1.0, 0.0], 400)
+    found = train(np.concatenate([pixels] * 2), wrong, 2, images_seen=1, seed=0, plan=settings, weights=weights)
+    assert evaluate(found, pixels, odd).accuracy > 0.85
+
+
+def test_the_probe_learns_augmented_copies_too(network: Path) -> None:
+    calls = []
+
+    def darker(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        calls.append(len(images))
+        return images / 2 - 0.5
+
+    settings = plan(classifier=f"linear:{network}")
+    plain, copied = (
+        train(PIXELS[:100], LABELS[:100], 10, images_seen=1, seed=0, plan=settings, augment=augment)
+        for augment in (None, darker)
+    )
+    assert calls == [100] * 4 and plain.weights_hash() != copied.weights_hash()
