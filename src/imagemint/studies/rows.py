@@ -11,7 +11,7 @@ from torch import Tensor
 
 from imagemint import seeds
 from imagemint.augment import classic
-from imagemint.classifiers import Evaluation, evaluate, judged, train_classifier
+from imagemint.classifiers import Evaluation, evaluate, train_classifier
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.rewriting import rewrite
 from imagemint.minting import mint
@@ -144,9 +144,10 @@ def _answers(
 def _most_frequent(material: Material) -> Evaluation:
     """Always the most frequent class; its loss is that of stating the class frequencies."""
     counts = np.array([len(members) for members in material.pool])
-    labels = material.test.labels
-    loss = float(-np.log(counts / counts.sum())[labels].mean())
-    return judged(np.full(len(labels), counts.argmax()), labels, len(counts), loss)
+    labels = np.asarray(material.test.labels)
+    with np.errstate(divide="ignore"):  # a class without any image is never expected
+        stated = np.log(counts / counts.sum())
+    return Evaluation(np.tile(stated, (len(labels), 1)), labels)
 
 
 def _by_class(found: Evaluation) -> list[float | None]:
