@@ -158,7 +158,11 @@ def test_junk_is_left_out_and_other_files_are_counted(tmp_path: Path, said: list
         said.clear()
         made = pack(source, tmp_path / f"{source.name}.pack")
         assert len(made) == 2 and not made.manifest.unreadable
-        assert said == ["3 files ignored, not images by their ending: 2 .heic, 1 .txt"]
+        assert said == [
+            "3 files ignored, not images by their ending: 2 .heic, 1 .txt",
+            "2 images in another format are not read and are missing (b/other.heic, b/photo.HEIC): "
+            "convert to JPEG or PNG to have them",
+        ]
 
 
 def test_a_listing_beside_loose_images_is_pointed_at(tmp_path: Path, said: list[str]) -> None:

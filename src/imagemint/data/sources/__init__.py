@@ -22,8 +22,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from imagemint.data.sources import arrays, files, hub, listing, named, pixels, shards, stylegan
-from imagemint.data.sources.contents import SPLITS, Asked, Contents, choose_split, no_splits
+from imagemint.data.sources import arrays, folders, hub, listing, named, pixels, shards, stylegan
+from imagemint.data.sources.contents import Asked, Contents, no_splits
 from imagemint.data.sources.tree import TAR_ENDINGS, ZIP_ENDINGS, Tree, is_image, open_tree, order
 from imagemint.errors import SourceError
 
@@ -91,34 +91,18 @@ def _from_path(path: Path, asked: Asked, stack: ExitStack) -> Contents:
 
 def _from_tree(tree: Tree, asked: Asked, stack: ExitStack) -> Contents:
     """What lies in a folder or archive: a known layout, or images. One folder around class folders is unwrapped."""
-    split = asked.split
+    level = folders.top(tree, asked)
     while True:
+        left = replace(asked, split=level.split)
         for way in _LAYOUTS:
-            if way.fits(tree):
-                _check_asked(replace(asked, split=split), way.takes, tree.title)
-                return way.read(tree, replace(asked, split=split), stack)
-        top = tree.top()
-        wrapper = len(top) == 1 and not _is_class(tree.below(top[0]))
-        parts = [folder for folder in top if folder.casefold() in SPLITS]
-        only_folders = not any(is_image(name) for name in tree.loose())
-        if only_folders and wrapper and split is None:
-            tree = tree.below(top[0])
-        elif split is not None and any(folder.casefold() == split.casefold() for folder in top):
-            tree, split = tree.below(choose_split(top, split, tree.title)), None
-        elif only_folders and parts and len(parts) == len(top):
-            tree, split = tree.below(choose_split(parts, split, tree.title)), None
-        elif only_folders and wrapper:
-            tree = tree.below(top[0])
-        else:
-            _check_asked(replace(asked, split=split), ("folders_are_classes",), tree.title)
-            return files.read(tree)
-
-
-def _is_class(tree: Tree) -> bool:
-    """Images without sub-folders, and no list of labels beside them: the one folder is a class, not a wrapper."""
-    lists = (stylegan.FILE, *listing.ENDINGS)
-    listed = any(name.casefold().endswith(lists) for name in tree.files)
-    return not tree.top() and not listed and any(is_image(name) for name in tree.files)
+            if way.fits(level.tree):
+                _check_asked(left, way.takes, level.tree.title)
+                return way.read(level.tree, left, stack).with_remarks(*level.remarks)
+        below = folders.step(level, asked)
+        if below is None:
+            _check_asked(left, ("folders_are_classes",), level.tree.title)
+            return folders.read(level, asked)
+        level = below
 
 
 def _ends(*endings: str) -> Callable[[Path], bool]:
@@ -168,7 +152,7 @@ def _from_archive(path: Path, asked: Asked, stack: ExitStack) -> Contents:
 _ANY = ("split", "folders_are_classes", "path_column", "label_column")
 _LIST = ("split", "path_column", "label_column")
 _FILES = (
-    Way(_is_stylegan, _ANY, lambda path, asked, stack: _from_path(path.resolve().parent, asked, stack)),
+    Way(_is_stylegan, (), lambda path, asked, stack: stylegan.read(open_tree(path.resolve().parent, stack))),
     Way(pixels.holds, ("split", "label_column"), lambda path, asked, stack: pixels.read(path, asked)),
     Way(_ends(*listing.ENDINGS), _LIST, lambda path, asked, stack: listing.read(path, asked)),
     Way(_ends(".npz"), ("split",), lambda path, asked, stack: arrays.npz(path, asked.split)),
@@ -202,5 +186,5 @@ _LAYOUTS = (
     ),
     Way(arrays.is_idx, ("split",), lambda tree, asked, stack: arrays.idx(tree, asked.split)),
     Way(arrays.is_cifar, ("split",), lambda tree, asked, stack: arrays.cifar(tree, asked.split)),
-    Way(lambda tree: stylegan.FILE in tree.files, (), lambda tree, asked, stack: stylegan.read(tree)),
+    Way(stylegan.fits, (), lambda tree, asked, stack: stylegan.read(tree)),
 )

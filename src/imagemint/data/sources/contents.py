@@ -125,8 +125,11 @@ def numbered_labels(
     return labels, classes, remarks
 
 
-def choose_split(found: Sequence[str], split: str | None, where: str) -> str:
-    """The split to take of those that a source has: the one asked for, or the only one. Otherwise SourceError."""
+def choose_split(found: Sequence[str], split: str | None, where: str, taken: str = "") -> str:
+    """The split to take of those that a source has: the one asked for, or the only one. Otherwise SourceError.
+
+    `taken` is what --split has taken above, as "bottle/".
+    """
     found = sorted(found, key=lambda name: (SPLITS.index(name.casefold()) if name.casefold() in SPLITS else 99, name))
     if split is not None:
         for name in found:
@@ -136,7 +139,7 @@ def choose_split(found: Sequence[str], split: str | None, where: str) -> str:
     if len(found) == 1:
         return found[0]
     raise SourceError(
-        f"{where} has the splits {first(found)}", "one of them", f"choose, for example --split {found[0]}"
+        f"{where} has the splits {first(found)}", "one of them", f"choose, for example --split {taken}{found[0]}"
     )
 
 

@@ -11,11 +11,25 @@ from imagemint.data.decode import Item, Missing
 from imagemint.data.pack import UNLABELLED
 from imagemint.data.sources.contents import Contents, first, numbered_labels, some
 from imagemint.data.sources.files import images, printable
-from imagemint.data.sources.tree import Tree
+from imagemint.data.sources.tree import Tree, is_image
 from imagemint.errors import SourceError
 
 FILE = "dataset.json"
 _WANTED = '{"labels": [["path", class number], ...]} or {"labels": null}'
+
+
+def fits(tree: Tree) -> bool:
+    """Whether the tree is labelled by such a file. Another program's file beside class folders is not one."""
+    if FILE not in tree.files:
+        return False
+    folders = {name.split("/", 1)[0] for name in tree.files if "/" in name and is_image(name)}
+    if all(folder.isdecimal() for folder in folders):  # as StyleGAN names them, "00000"
+        return True
+    try:
+        labels = _content(tree, FILE)["labels"]
+    except SourceError:
+        return False
+    return labels is None or (isinstance(labels, list) and all(isinstance(entry, list) for entry in labels))
 
 
 def read(tree: Tree) -> Contents:
@@ -46,7 +60,7 @@ def _content(tree: Tree, where: str) -> dict[str, Any]:
     try:
         content = json.loads(tree.content(FILE).decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise SourceError(f"{where} is not JSON ({error})", _WANTED, "make it again") from None
+        raise SourceError(f"{where} is not JSON ({str(error)[:100]})", _WANTED, "make it again") from None
     if not isinstance(content, dict) or "labels" not in content:
         raise SourceError(f'{where} has no "labels"', _WANTED, "add them")
     return content

@@ -3,6 +3,7 @@
 .csv .tsv          the names of the columns, then one line per row; with comma, semicolon or tab
 .jsonl .ndjson     one JSON object per line
 .json              a list of such objects, or one object {path: label}
+.txt               path and label of each line, with a tab, comma or space between them; no names of columns
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple, NoReturn
 
@@ -18,8 +20,11 @@ from imagemint import files
 from imagemint.errors import SourceError
 from imagemint.words import shown
 
-COMMAS, LINES, JSON = (".csv", ".tsv"), (".jsonl", ".ndjson"), (".json",)
-ENDINGS = (*COMMAS, *LINES, *JSON)
+COMMAS, LINES, JSON, TEXT = (".csv", ".tsv"), (".jsonl", ".ndjson"), (".json",), (".txt",)
+ENDINGS = (*COMMAS, *LINES, *JSON, *TEXT)
+
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
 class Table(NamedTuple):
@@ -38,6 +43,8 @@ def parse(text: str, where: str) -> Table:
     name = where.casefold()
     if name.endswith(LINES):
         return _of_objects(list(_json_lines(text, where)), where)
+    if name.endswith(TEXT):
+        return _text(text, where)
     return _json(text, where) if name.endswith(JSON) else _csv(text, where)
 
 
@@ -65,6 +72,19 @@ def _csv(text: str, where: str) -> Table:
     except csv.Error as error:
         raise bad_line(where, lines.line_num, str(error), "well-formed CSV") from None
     return Table(where, columns, rows)
+
+
+def _text(text: str, where: str) -> Table:
+    """Two values per line, or more where the others are numbers (the boxes of Tiny ImageNet's annotations)."""
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    between = next((each for each in ("\t", ",") if lines and all(each in line for _, line in lines)), None)
+    rows = []
+    for number, line in lines:
+        values = [value.strip() for value in (line.split(between) if between else line.rsplit(None, 1))]
+        if len(values) < 2 or not all(_NUMBER.fullmatch(value) for value in values[2:]):
+            raise bad_line(where, number, f"{line[:40]!r}", "a path and a label, with a tab, comma or space between")
+        rows.append((number, [*values[:2]]))
+    return Table(where, ["first", "second"] if rows else [], rows)
 
 
 def _json_lines(text: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
