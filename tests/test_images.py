@@ -34,3 +34,25 @@ def test_png_is_lossless_and_carries_text() -> None:
     opened = Image.open(io.BytesIO(images.png(picture, text={"class": "Gänseblümchen"})))
     assert np.array_equal(np.asarray(opened).transpose(2, 0, 1), picture)
     assert opened.text["class"] == "Gänseblümchen"  # type: ignore[attr-defined]
+
+
+def test_gray_is_one_definition_for_all_colours() -> None:
+    for red in range(0, 256, 5):  # arithmetic in whole numbers, and Pillow's in single precision
+        green, blue = np.meshgrid(np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8))
+        colours = np.stack([np.full_like(green, red), green, blue])
+        exact = (5_000 + 2_989 * red + 5_870 * green.astype(int) + 1_140 * blue.astype(int)) // 10_000
+        assert (images.gray(colours[None])[0, 0] == exact).all()
+        assert (np.asarray(images.gray_pil(images.to_pil(colours))) == exact).all()
+
+
+def test_gray_pixels_stay_as_they_are() -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
+    assert (images.gray(levels) == levels).all()
+    assert (images.gray(levels.repeat(3, axis=1)) == levels).all()
+
+
+def test_levels_are_the_nearest_and_what_lies_outside_is_clipped() -> None:
+    twelve = np.arange(4096)
+    assert (images.to_levels(twelve, 0, 4095) == np.rint(twelve * 255 / 4095)).all()
+    assert images.to_levels(np.array([-5.0, 0.0, 0.25, 1.0, 9.0]), 0, 1).tolist() == [0, 0, 64, 255, 255]
+    assert (images.to_levels(np.arange(256)) == np.arange(256)).all()

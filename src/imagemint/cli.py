@@ -6,9 +6,10 @@ Streams, signals and the exit status are `__main__`'s.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -62,6 +63,16 @@ def pack(
     label_column: Annotated[
         str | None, typer.Option(metavar="NAME", help="The column of a list that names its class.")
     ] = None,
+    names_encoding: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Of the names in a zip or tar that does not tell: shift_jis, ..."),
+    ] = None,
+    levels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BITS | LOW:HIGH | auto", help="Values of gray images of more than 8 bits that become 0 and 255."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Pack labelled images from anywhere into one folder, and say what was understood: classes, counts, remarks."""
@@ -75,6 +86,8 @@ def pack(
         folders_are_classes=folders_are_classes,
         path_column=path_column,
         label_column=label_column,
+        names_encoding=names_encoding,
+        levels=_levels(levels),
     )
     _print_json(made.info()) if as_json else _print(_one_line(made))
 
@@ -315,9 +328,22 @@ def _size(text: str | None) -> int | tuple[int, int] | None:
     if text is None:
         return None
     sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdigit() and 0 < int(side) <= 65_536 for side in sides):
+    if len(sides) > 2 or not all(re.fullmatch(r"[0-9]{1,5}", side) for side in sides):
         raise ImagemintError(f"--size {text}", "N or HEIGHTxWIDTH in pixels", "write for example --size 64")
     return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+
+
+def _levels(text: str | None) -> int | tuple[float, float] | Literal["auto"] | None:
+    if text is None or text == "auto":
+        return None if text is None else "auto"
+    try:
+        if ":" not in text:
+            return int(text)
+        low, high = map(float, text.split(":"))
+        return low, high
+    except ValueError:
+        found = f"--levels {text}"
+        raise ImagemintError(found, "BITS, LOW:HIGH or auto", "write for example --levels 12") from None
 
 
 def _choice(option: str, value: Any, allowed: tuple[Any, ...]) -> Any:

@@ -17,7 +17,7 @@ from PIL import Image
 from imagemint import progress
 from imagemint.data.packing import pack
 from imagemint.data.workers import spread
-from imagemint.errors import PackError, SourceError
+from imagemint.errors import ImagemintError, PackError, SourceError
 
 
 def save(path: Path, value: int | tuple[int, ...] = 0, size: tuple[int, int] = (4, 4), **options: Any) -> Path:
@@ -169,7 +169,7 @@ def test_nothing_readable_at_all(tmp_path: Path, out: Path) -> None:
     ],
 )
 def test_options_that_make_no_sense(tmp_path: Path, out: Path, options: dict[str, Any], words: str) -> None:
-    with pytest.raises(SourceError, match=words):
+    with pytest.raises(ImagemintError, match=words):
         pack(many(tmp_path / "in", 4), out / "p", **options)
     assert empty(out)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import os
 import stat
+import struct
 import tarfile
+import tempfile
 import unicodedata
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from imagemint.data import decode, tfrecord
 from imagemint.data.pack import Pack
 from imagemint.data.packing import pack
 from imagemint.data.sources import tree
-from imagemint.errors import SourceError
+from imagemint.errors import ImagemintError, SourceError
 
 
 def png(value: int = 0, size: tuple[int, int] = (2, 2)) -> bytes:
@@ -382,3 +385,257 @@ def test_tfrecords_are_known_by_all_their_names(tmp_path: Path) -> None:
             tfrecord.write(file, [tfrecord.example({"image": png(k), "label": k}) for k in range(3)])
         for source in (folder, folder / name):
             assert pack(source, tmp_path / f"{number}-{source.is_dir()}.pack").counts() == {"0": 1, "1": 1, "2": 1}
+
+
+# --- names whose encoding the archive does not tell
+
+
+class OldName(zipfile.ZipInfo):
+    """A member whose name is written without the flag for UTF-8, as old programs do."""
+
+    raw = b""
+
+    def _encodeFilenameFlags(self) -> tuple[bytes, int]:
+        return self.raw, self.flag_bits & ~0x800
+
+
+def old_zip(path: Path, names: dict[bytes, bytes], *, unicode_path: bool = False) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for raw, data in names.items():
+            member = OldName(raw.decode("cp437"))
+            member.raw = raw
+            if unicode_path:  # the field of Info-ZIP, which holds the name in UTF-8 and a checksum of the other
+                text = raw.decode("cp932").encode()
+                field = struct.pack("<BI", 1, zlib.crc32(raw)) + text
+                member.extra = struct.pack("<HH", 0x7075, len(field)) + field
+            archive.writestr(member, data)
+    return path
+
+
+def old_tar(path: Path, names: dict[bytes, bytes]) -> Path:
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT, encoding="latin-1") as archive:
+        for raw, data in names.items():
+            member = tarfile.TarInfo(raw.decode("latin-1"))
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+def in_encoding(encoding: str, names: list[str]) -> dict[bytes, bytes]:
+    return {f"{name}/1.png".encode(encoding): png(k) for k, name in enumerate(names)}
+
+
+@pytest.mark.parametrize("make", [old_zip, old_tar])
+@pytest.mark.parametrize(
+    ("encoding", "names"),
+    [
+        ("shift_jis", ["ソース", "ソフト", "猫"]),
+        ("gbk", ["誠", "猫", "狗"]),
+        ("big5", ["功", "許"]),
+        ("cp1252", ["é", "ü"]),
+    ],
+)
+def test_names_in_an_old_encoding(
+    tmp_path: Path, said: list[str], make: Any, encoding: str, names: list[str]
+) -> None:
+    path = make(tmp_path / ("a.zip" if make is old_zip else "a.tar"), in_encoding(encoding, names))
+    made = pack(path, tmp_path / "p", names_encoding=encoding)
+    assert made.classes == sorted(names) and not said
+    by_class = {made.classes[label]: value for label, value in zip(made.labels, values(made), strict=True)}
+    assert by_class == {name: k for k, name in enumerate(names)}
+    assert made.manifest.history[0].parameters["names_encoding"] == encoding
+    if any(b"\\" in name.encode(encoding) for name in names):  # half a letter, or the end of a folder?
+        refused(path, tmp_path, r"does not tell the encoding .* backslash .*--names-encoding shift_jis")
+    else:
+        made = pack(path, tmp_path / "q")
+        assert len(made.classes) == len(names)
+        assert any("does not tell the encoding of its names" in line and "--names-encoding" in line for line in said)
+
+
+def test_the_field_for_names_in_utf8_is_believed_where_its_checksum_is_right(tmp_path: Path, said: list[str]) -> None:
+    names = in_encoding("cp932", ["ソース", "ソフト", "猫"])
+    path = old_zip(tmp_path / "a.zip", names, unicode_path=True)
+    assert pack(path, tmp_path / "p").classes == sorted(["ソース", "ソフト", "猫"]) and not said
+    damaged = path.read_bytes().replace(struct.pack("<I", zlib.crc32("猫/1.png".encode("cp932"))), b"\0\0\0\0")
+    path.write_bytes(damaged)
+    pack(path, tmp_path / "q")
+    assert any("does not tell" in line for line in said)
+
+
+def test_folders_that_would_be_one_are_not_guessed_at(tmp_path: Path) -> None:
+    one, other = b"\x8e\x41", b"\x8e\x61"  # two letters of Shift-JIS; in code page 437 they differ by case alone
+    path = old_zip(tmp_path / "a.zip", {one + b"/1.png": png(), other + b"/1.png": png()})
+    refused(path, tmp_path, "some folders are one; .*--names-encoding")
+    assert len(pack(path, tmp_path / "p", names_encoding="shift_jis").classes) == 2
+
+
+def test_an_encoding_that_is_none_or_fits_nothing(tmp_path: Path) -> None:
+    path = old_zip(tmp_path / "a.zip", in_encoding("cp1252", ["é", "ü"]))
+    refused(path, tmp_path, "is not utf-16", names_encoding="utf-16")
+    refused(put(tmp_path / "in", {"a/1.png": png()}), tmp_path, "is no zip or tar", names_encoding="gbk")
+    for name in ("klingon", "hex", "\0"):
+        with pytest.raises(ImagemintError, match="an encoding that Python knows"):
+            pack(path, tmp_path / "refused.pack", names_encoding=name)
+
+
+# --- tars by hand
+
+
+def tar_header(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:
+    header = bytearray(512)
+    header[: len(name)] = name
+    header[124:136], header[156:157], header[257:265] = size, kind, b"ustar\x0000"
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+def octal(size: int) -> bytes:
+    return b"%011o\0" % size
+
+
+def tar_member(name: bytes, data: bytes, kind: bytes = b"0") -> bytes:
+    return tar_header(name, octal(len(data)), kind) + data + bytes(-len(data) % 512)
+
+
+def binary(size: int) -> bytes:
+    """A number in base 256."""
+    return ((size % (1 << 88)) | ((0xFF if size < 0 else 0x80) << 88)).to_bytes(12, "big")
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        tar_header(b"a/2.png", binary(-512)),
+        tar_header(b"a/2.txt", binary(-1024)),
+        tar_header(b"a/2.png", binary(-(2**60))),
+        tar_header(b"a/2.png", binary(2**80)),
+        *(tar_header(b"a/2.png", binary(2**63 - 1), kind) for kind in (b"L", b"K", b"x", b"g", b"0", b"S")),
+        tar_member(b"x", b"99999999999999999999 path=x\n", b"x"),
+        tar_member(b"x", b"16 size=-000512\n", b"x") + tar_member(b"a/2.png", b""),
+        tar_member(b"x", b"no number\n", b"x"),
+        tar_header(b"a/2.png", b"8888888888\0\0"),
+        b"damaged".ljust(512, b"\1"),
+        tar_member(b"a/2.png", png())[:-300],
+    ],
+)
+def test_a_damaged_tar_is_refused_and_no_image_is_lost_without_a_word(tmp_path: Path, tail: bytes) -> None:
+    path = tmp_path / "x.tar"
+    path.write_bytes(tar_member(b"a/1.png", png()) + tail + tar_member(b"a/3.png", png()) + bytes(1024))
+    refused(path, tmp_path, r"x\.tar is damaged")
+
+
+def test_long_names_in_a_tar(tmp_path: Path) -> None:
+    long, value = "k" * 90 + "/" + "é" * 90, png(3)
+    for kind in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        path = tmp_path / f"{kind}.tar"
+        with tarfile.open(path, "w", format=kind) as archive:
+            for name, data in ((f"{long}/1.png", value), (f"{long}/2.png", png(4)), ("b/1.png", png())):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+        assert pack(path, tmp_path / f"{kind}.pack").counts() == {"b": 1, "k" * 90: 2}
+    chain = tmp_path / "chain.tar"
+    chain.write_bytes(tar_member(b"x", b"b/1.png\0", b"L") * 3000 + tar_member(b"a/1.png", value) + bytes(1024))
+    refused(chain, tmp_path, "too many headers for one member")
+    chain.write_bytes(tar_member(b"a/1.png", value) + tar_member(b"x", b"b/1.png\0", b"L") + bytes(1024))
+    refused(chain, tmp_path, "is missing")
+
+
+def test_prefixes_signed_sums_and_sizes_in_base_256(tmp_path: Path) -> None:
+    header = bytearray(tar_header(b"1.png", binary(len(png()))))
+    header[345:346] = b"\xe9"  # a prefix in Latin-1; the sum of signed bytes, as old programs had it
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % (sum(header) - 256 * sum(byte > 127 for byte in header))
+    path = tmp_path / "a.tar"
+    path.write_bytes(bytes(header) + png() + bytes(-len(png()) % 512) + tar_member(b"b/1.png", png()) + bytes(1024))
+    assert pack(path, tmp_path / "p", names_encoding="latin-1").classes == ["b", "é"]
+
+
+# --- folders, and archives that are not what they say
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs symbolic links")
+def test_folders_that_link_to_each_other_are_entered_once(tmp_path: Path, said: list[str]) -> None:
+    names = [f"class{k}" for k in range(12)]  # followed blindly, 12! ways lead through them
+    root = put(tmp_path / "in", {f"{name}/1.png": png(k) for k, name in enumerate(names)})
+    for name in names:
+        for other in names:
+            (root / name / f"to {other}").symlink_to(root / other)
+    made = pack(root, tmp_path / "p")
+    assert made.counts() == dict.fromkeys(names, 1)
+    assert any(line.startswith("144 links to folders read already left out") for line in said)
+
+
+def test_folders_without_end(tmp_path: Path) -> None:
+    deep = tmp_path / "in"
+    put(deep, {"/".join("a" * 120) + "/1.png": png()})
+    refused(deep, tmp_path, "more than 100 folders deep")
+    refused(zipped(tmp_path / "a.zip", {"a/" * 2000 + "1.png": png()}), tmp_path, "in 2,000 folders")
+    refused(tarred(tmp_path / "a.tar", {"a" * 5000: b""}), tmp_path, "name of 5,000 characters")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_source_that_is_a_pipe(tmp_path: Path) -> None:
+    for name in ("a.zip", "a.tar", "a.tar.gz"):
+        os.mkfifo(tmp_path / name)
+        refused(tmp_path / name, tmp_path, "pipe or device")
+
+
+def test_archives_of_kinds_that_are_not_read(tmp_path: Path) -> None:
+    for name, start in (
+        ("a.7z", b"7z\xbc\xaf\x27\x1c"),
+        ("a.rar", b"Rar!\x1a\7"),
+        ("a.tar.zst", b"\x28\xb5\x2f\xfd"),
+    ):
+        for file in (tmp_path / name, tmp_path / f"{name}.tar", tmp_path / f"{name}.zip"):
+            file.write_bytes(start + bytes(50))
+            refused(file, tmp_path, "of a kind that is not read; .*unpack")
+    refused(
+        put(tmp_path / "in", {"photos.7z": b"x", "README.md": b"x"}), tmp_path, r"photos\.7z, an archive of a kind"
+    )
+
+
+def test_archives_in_archives_are_named(tmp_path: Path) -> None:
+    inner = zipped(tmp_path / "inner.zip", {"a/1.png": png(), "b/1.png": png()}).read_bytes()
+    files = {"train.zip": inner, "test.zip": inner, "sampleSubmission.csv": b"id,label\n"}
+    for source in (zipped(tmp_path / "a.zip", files), tarred(tmp_path / "a.tar.gz", files, "w:gz")):
+        refused(source, tmp_path, r"holds 2 archives and no images: test\.zip, train\.zip; .*unpack it")
+    refused(put(tmp_path / "in", files), tmp_path, r"for example imagemint pack .*test\.zip")
+    more = files | {"a/1.png": png(), "b/1.png": png()}
+    assert pack(zipped(tmp_path / "more.zip", more), tmp_path / "p").classes == ["a", "b"]
+
+
+def test_members_that_overlap_or_share_a_name(tmp_path: Path, said: list[str]) -> None:
+    path = zipped(tmp_path / "a.zip", {"a/1.png": png(1), "b/1.png": png(2)}, zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    second = data.rindex(b"PK\x01\x02")
+    data[second + 42 : second + 46] = bytes(4)  # where its local header is said to be
+    (tmp_path / "overlap.zip").write_bytes(data)
+    refused(tmp_path / "overlap.zip", tmp_path, "members that overlap: 'a/1.png' and 'b/1.png'")
+    old_zip(tmp_path / "twice.zip", {b"a/1.png": png(1), b"a\\1.png": png(2), b"b/1.png": png(3)})
+    assert values(pack(tmp_path / "twice.zip", tmp_path / "p")) == [2, 3]
+    assert any("one name, the last is taken: a/1.png" in line for line in said)
+
+
+def test_a_member_that_claims_what_is_not_there(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", {f"a/{k}.png": png(k) for k in range(200)}, zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    first = data.index(b"PK\x01\x02")
+    data[first + 20 : first + 24] = struct.pack("<I", 0xFFFFFFFE)  # its bytes in the archive
+    path.write_bytes(data)
+    made = pack(path, tmp_path / "p")
+    assert [(bad.name, bad.problem) for bad in made.manifest.unreadable] == [("a/0.png", "larger than 256 MiB")]
+
+
+def test_members_packed_with_bzip2_are_read(tmp_path: Path) -> None:
+    made = pack(zipped(tmp_path / "a.zip", ODD, zipfile.ZIP_BZIP2), tmp_path / "p")
+    assert made.fingerprint == pack(put(tmp_path / "in", ODD), tmp_path / "q").fingerprint
+
+
+def test_nothing_of_a_compressed_tar_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    pack(tarred(tmp_path / "a.tar.gz", ODD, "w:gz"), tmp_path / "p")
+    refused(tarred(tmp_path / "b.tar.gz", {}, "w:gz"), tmp_path, "empty")
+    assert not list((tmp_path / "temporary").iterdir())

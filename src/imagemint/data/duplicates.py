@@ -29,6 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imagemint.data.pack import Pack
+from imagemint.images import GRAY_WEIGHTS
 from imagemint.progress import progress
 
 HASH_BITS_APART = 6  # of 64; JPEG at quality 40 moves at most 4, 20 % more brightness at most 6 to 8 (99 % of images)
@@ -251,7 +252,7 @@ def _gray(pixels: np.ndarray) -> np.ndarray:
     if pixels.shape[1] == 1:
         return pixels[:, 0].astype(np.float32)
     gray = np.zeros(pixels[:, 0].shape, np.float32)
-    for channel, weight in enumerate((0.299, 0.587, 0.114)):
+    for channel, weight in enumerate(GRAY_WEIGHTS):
         gray += pixels[:, channel] * np.float32(weight)
     return gray
 

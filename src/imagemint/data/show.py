@@ -34,7 +34,7 @@ IMBALANCE = 5
 NEAR_DUPLICATES = 0.01
 
 UNNAMED = "without a label"
-LUMA = np.array([0.2989, 0.5870, 0.1140])  # ITU-R BT.601, as in `edit grayscale`
+LUMA = np.array(images.GRAY_WEIGHTS)
 
 
 @dataclass(frozen=True)

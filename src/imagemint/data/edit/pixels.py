@@ -11,7 +11,7 @@ from imagemint import arguments
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.rewriting import rewrite
 from imagemint.errors import PackError
-from imagemint.images import to_pil
+from imagemint.images import gray, to_pil
 
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -111,12 +111,7 @@ def grayscale(pack: Pack | Path | str, dest: Path | str) -> Pack:
     pack = open_pack(pack)
 
     def change(pixels: np.ndarray, _: np.ndarray) -> np.ndarray:
-        if pixels.shape[1] == 1:
-            return pixels
-        total = np.full(pixels[:, 0].shape, 5_000, np.uint32)  # one half; whole numbers round alike on every machine
-        for channel, weight in enumerate((2_989, 5_870, 1_140)):
-            total += pixels[:, channel] * np.uint32(weight)
-        return (total // 10_000).astype(np.uint8)[:, None]
+        return gray(pixels)
 
     return rewrite(pack, dest, "grayscale", {}, change=change, growth=4)
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from imagemint.data.sources import arrays, folders, hub, listing, named, pixels, shards, stylegan
 from imagemint.data.sources.contents import Asked, Contents, no_splits
-from imagemint.data.sources.tree import TAR_ENDINGS, ZIP_ENDINGS, Tree, is_image, open_tree, order
+from imagemint.data.sources.tree import CLOSED_ENDINGS, TAR_ENDINGS, ZIP_ENDINGS, Tree, closed, is_image, open_tree, order
 from imagemint.errors import SourceError
 
 _PARQUET, _TFRECORD = (".parquet",), (".tfrecord", ".tfrecords", ".tfrec")
@@ -75,13 +75,19 @@ def _check_asked(asked: Asked, takes: Sequence[str], where: str) -> None:
         if getattr(asked, column) is not None and column not in takes:
             option = "--" + column.replace("_", "-")
             raise SourceError(f"{where} is not a list, but {option} was given", "a list of images", "leave it out")
+    if asked.names_encoding is not None and "names_encoding" not in takes:
+        found = f"{where} is no zip or tar, but --names-encoding was given"
+        raise SourceError(found, "an archive", "leave the option out")
 
 
 def _from_path(path: Path, asked: Asked, stack: ExitStack) -> Contents:
     if path.is_dir():
         if (path / "manifest.json").is_file() and (path / "pixels.npy").is_file():
             raise SourceError(f"{path} is a pack already", "images from outside", "change packs with imagemint edit")
-        return _from_tree(open_tree(path, stack), asked, stack)
+        tree = open_tree(path, stack)
+        return _from_tree(tree, asked, stack).with_remarks(*tree.remarks)
+    if path.name.casefold().endswith(CLOSED_ENDINGS):
+        raise closed([path.name], str(path.parent))
     for way in _FILES:
         if way.fits(path):
             _check_asked(asked, way.takes, str(path))
@@ -142,15 +148,17 @@ def _one(path: Path) -> Tree:
 
 
 def _from_archive(path: Path, asked: Asked, stack: ExitStack) -> Contents:
-    tree = open_tree(path, stack)
+    tree = open_tree(path, stack, asked.names_encoding)
+    asked = replace(asked, names_encoding=None)  # has been heard
     if _is_tar(path.name) and shards.is_webdataset(tree):
         _check_asked(asked, (), str(path))
-        return shards.samples([("", tree)], str(path))
-    return _from_tree(tree, asked, stack)
+        return shards.samples([("", tree)], str(path)).with_remarks(*tree.remarks)
+    return _from_tree(tree, asked, stack).with_remarks(*tree.remarks)
 
 
 _ANY = ("split", "folders_are_classes", "path_column", "label_column")
 _LIST = ("split", "path_column", "label_column")
+_ARCHIVE = (*_ANY, "names_encoding")
 _FILES = (
     Way(_is_stylegan, (), lambda path, asked, stack: stylegan.read(open_tree(path.resolve().parent, stack))),
     Way(pixels.holds, ("split", "label_column"), lambda path, asked, stack: pixels.read(path, asked)),
@@ -166,7 +174,7 @@ _FILES = (
         ("split",),
         lambda path, asked, stack: shards.tfrecord(_one(path), [path.name], asked.split),
     ),
-    Way(_ends(*ZIP_ENDINGS, *TAR_ENDINGS), _ANY, _from_archive),
+    Way(_ends(*ZIP_ENDINGS, *TAR_ENDINGS), _ARCHIVE, _from_archive),
 )
 _LAYOUTS = (
     Way(

@@ -29,6 +29,7 @@ class Asked:
     folders_are_classes: bool = False  # the folders at the top are the classes, whatever lies below them
     path_column: str | None = None  # of a list: the column that names the image ...
     label_column: str | None = None  # ... and the one that names its class
+    names_encoding: str | None = None  # of a zip or tar: how its names are written where it does not tell
 
 
 @dataclass(frozen=True)
