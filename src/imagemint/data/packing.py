@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -70,9 +70,9 @@ def pack(
     """
     wanted_size = _checked_size(size)
     if channels is not None:
-        channels = cast(Literal[1, 3], whole(channels, "channels", 1, 3))  # numpy's numbers become Python's
-        if channels == 2:
-            raise ArgumentError("channels 2", "1 (gray) or 3 (colour)", "choose one of them")
+        if whole(channels, "channels") not in (1, 3):
+            raise ArgumentError(f"channels {channels}", "1 (gray) or 3 (colour)", "choose one of them")
+        channels = 1 if channels == 1 else 3  # Python's number, where it was numpy's
     span = _checked_levels(levels)
     if workers is not None:
         workers = whole(workers, "workers", 1)
