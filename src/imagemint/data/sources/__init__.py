@@ -24,7 +24,16 @@ from typing import Any, NamedTuple
 
 from imagemint.data.sources import arrays, folders, hub, listing, named, pixels, shards, stylegan
 from imagemint.data.sources.contents import Asked, Contents, no_splits
-from imagemint.data.sources.tree import CLOSED_ENDINGS, TAR_ENDINGS, ZIP_ENDINGS, Tree, closed, is_image, open_tree, order
+from imagemint.data.sources.tree import (
+    CLOSED_ENDINGS,
+    TAR_ENDINGS,
+    ZIP_ENDINGS,
+    Tree,
+    closed,
+    is_image,
+    open_tree,
+    order,
+)
 from imagemint.errors import SourceError
 
 _PARQUET, _TFRECORD = (".parquet",), (".tfrecord", ".tfrecords", ".tfrec")
