@@ -130,11 +130,14 @@ def export(
     pack: PackArgument,
     dest: DestArgument,
     format: Annotated[str, typer.Option(help="folder, tfrecord, webdataset, parquet, npz, idx or stylegan.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Shuffles TFRecords and the lists of a folder.")] = 0,
+    indices: Annotated[bool, typer.Option("--indices", help="Class indices in the lists of a folder.")] = False,
+    absolute: Annotated[bool, typer.Option("--absolute", help="Absolute paths in the lists of a folder.")] = False,
 ) -> None:
-    """Write a pack in a format that other tools read."""
+    """Write a pack in a format that other tools read; a folder has lists of path and label beside its images."""
     from imagemint.data.export import export as write
 
-    _print(write(pack, dest, format))
+    _print(write(pack, dest, format, seed=seed, indices=indices, absolute=absolute))
 
 
 @app.command()

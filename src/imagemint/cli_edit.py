@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from imagemint.data import edit
+from imagemint.data.export import check_list, export_list
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import PackError
 from imagemint.words import counted, listed, shown, split_list
@@ -21,6 +22,10 @@ app = typer.Typer(
 Source = Annotated[Path, typer.Argument(metavar="PACK", help="The pack to start from; it is not changed.")]
 Dest = Annotated[Path, typer.Argument(metavar="DEST", help="The new pack; nothing may be there yet.")]
 _QUOTES = """A name with a comma stands in double quotes, as in '"a, b",c'; may be repeated."""
+List = Annotated[
+    Path | None,
+    typer.Option("--list", metavar="FILE", help="Also write a .csv or .txt of path and label, and its images."),
+]
 Seed = Annotated[int, typer.Option(help="Seed of what is chosen at random.")]
 
 
@@ -32,9 +37,12 @@ def slice_command(
     total: Annotated[int | None, typer.Option(help="Images altogether, in the proportions of the classes.")] = None,
     fraction: Annotated[float | None, typer.Option(help="Fraction of the images, 0 to 1.")] = None,
     seed: Seed = 0,
+    list_file: List = None,
 ) -> None:
     """Take some of the images."""
+    _check_list(list_file)
     _say(pack, edit.slice(pack, dest, per_class=per_class, total=total, fraction=fraction, seed=seed))
+    _write_list(dest, list_file, seed)
 
 
 @app.command()
@@ -63,10 +71,15 @@ def split(
 
 @app.command()
 def merge(
-    pack: Source, pack2: Annotated[Path, typer.Argument(metavar="PACK2", help="The pack to add.")], dest: Dest
+    pack: Source,
+    pack2: Annotated[Path, typer.Argument(metavar="PACK2", help="The pack to add.")],
+    dest: Dest,
+    list_file: List = None,
 ) -> None:
     """Join two packs, class by class (by name)."""
+    _check_list(list_file)
     _say(None, edit.merge([pack, pack2], dest))
+    _write_list(dest, list_file)
 
 
 @app.command()
@@ -252,6 +265,16 @@ def dedup(
 ) -> None:
     """Keep the first of equal images."""
     _say(pack, edit.dedup(pack, dest, near=near))
+
+
+def _check_list(file: Path | None) -> None:
+    if file is not None:
+        check_list(file)
+
+
+def _write_list(pack: Path, file: Path | None, seed: int = 0) -> None:
+    if file is not None:
+        print(shown(f"{export_list(pack, file, seed=seed)}"))
 
 
 def _listed(values: list[str]) -> list[str]:

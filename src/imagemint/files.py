@@ -208,17 +208,34 @@ def keep_lines(path: Path, lines: list[dict[str, Any]]) -> None:
 
 
 @contextmanager
+def whole_file(dest: Path) -> Iterator[Path]:
+    """The path of a file to write, beside `dest`, that becomes `dest` when the block ends well, or else vanishes.
+
+    `dest` must not exist, as for `whole_folder`.
+    """
+    _make_parent(dest)
+    handle, aside = tempfile.mkstemp(prefix=_aside(dest.name), suffix=".partial", dir=dest.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            _lock(file.fileno())
+            yield Path(aside)
+            os.fsync(file.fileno())
+        os.chmod(aside, 0o666 & ~_umask())
+        _rename(Path(aside), dest)
+        flush(dest.parent)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
 def whole_folder(dest: Path) -> Iterator[Path]:
     """A folder to fill, beside `dest`, that becomes `dest` when the block ends well and vanishes when it does not.
 
     `dest` must not exist; the caller says so in its own words first. Raises ImagemintError where a part of the path
     is a file, or where another process made `dest` in the meantime.
     """
-    try:
-        dest.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise ImagemintError(f"a part of the path {dest} is a file", "a folder", "choose another path") from None
-    remove_left(dest.parent)
+    _make_parent(dest)
     aside = Path(tempfile.mkdtemp(prefix=_aside(dest.name), suffix=".partial", dir=dest.parent))
     with _locked(aside):
         try:
@@ -232,9 +249,17 @@ def whole_folder(dest: Path) -> Iterator[Path]:
             raise
 
 
+def _make_parent(dest: Path) -> None:
+    try:
+        dest.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ImagemintError(f"a part of the path {dest} is a file", "a folder", "choose another path") from None
+    remove_left(dest.parent)
+
+
 def _rename(aside: Path, dest: Path) -> None:
     taken = ImagemintError(
-        f"another process made {dest} in the meantime", "a new folder", "choose another name or remove it"
+        f"another process made {dest} in the meantime", "a new path", "choose another name or remove it"
     )
     if os.path.lexists(dest):
         raise taken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import tarfile
@@ -14,10 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imagemint import images
+from imagemint import images, progress, seeds
 from imagemint.data import export as export_module
 from imagemint.data import packing
-from imagemint.data.export import FORMATS, export
+from imagemint.data.export import FORMATS, export, export_list
+from imagemint.data.names import to_folder
 from imagemint.data.pack import Minting, Pack, open_pack, writing
 from imagemint.errors import ImagemintError, PackError
 
@@ -73,11 +75,69 @@ def test_folder(tmp_path: Path, channels: int) -> None:
     for name, picture in zip(expected, _channels_last(pack), strict=True):
         np.testing.assert_array_equal(_decoded(pngs[name].read_bytes()), picture)
     assert not (dest / "none").exists()  # an empty folder stops torchvision's loader, and ours
-    listed = [line.rsplit(" ", 1) for line in _lines(dest / "out.txt")]
-    assert sorted(listed) == sorted([name, str(k)] for name, k in zip(expected, pack.labels, strict=True))
+    named = [*pack.classes, "-1"]
+    listed = [(line[: line.index(".png") + 4], line[line.index(".png") + 5 :]) for line in _lines(dest / "out.txt")]
+    assert sorted(listed) == sorted((name, named[k]) for name, k in zip(expected, pack.labels, strict=True))
     assert [name for name, _ in listed] != expected  # shuffled ...
     again = export(pack, tmp_path / "again", "folder")
-    assert _lines(again / "again.txt") == _lines(dest / "out.txt")  # ... always alike
+    assert _lines(again / "again.txt") == _lines(dest / "out.txt")  # ... always alike, and otherwise by another seed
+    other = export(pack, tmp_path / "other", "folder", seed=1)
+    assert sorted(_lines(other / "other.txt")) == sorted(_lines(dest / "out.txt"))
+    assert _lines(other / "other.txt") != _lines(dest / "out.txt")
+
+
+def _rows(path: Path) -> list[list[str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def test_the_lists_of_a_folder_agree_and_give_indices_and_absolute_paths_on_request(tmp_path: Path) -> None:
+    pack = _pack(tmp_path / "p", names=['Pepper, "bell"', "b c", "c"], labels=[2, 0, -1, 1, 0])
+    plain = export(pack, tmp_path / "plain", "folder")
+    numbered = export(pack, tmp_path / "numbered", "folder", indices=True, absolute=True)
+    header, *rows = _rows(plain / "plain.csv")
+    assert header == ["path", "label"]
+    assert [f"{path} {label or -1}" for path, label in rows] == _lines(plain / "plain.txt")
+    for path, label in rows:
+        index = int(Path(path).stem)
+        assert label == ["c", 'Pepper, "bell"', "", "b c", 'Pepper, "bell"'][index]
+        np.testing.assert_array_equal(_decoded((plain / path).read_bytes()), pack.pixels[index].transpose(1, 2, 0))
+    header, *rows = _rows(numbered / "numbered.csv")
+    assert [" ".join(row) for row in rows] == _lines(numbered / "numbered.txt")
+    for path, label in rows:
+        assert Path(path).is_absolute() and Path(path).is_file()
+        assert int(label) == [2, 0, -1, 1, 0][int(Path(path).stem)]
+    with pytest.raises(PackError, match="indices with the format npz"):
+        export(pack, tmp_path / "x.npz", "npz", indices=True)
+
+
+def _multiset(pack: Pack) -> list[tuple[str, bytes]]:
+    named = [*pack.classes, ""]
+    return sorted(
+        (named[k], pixels.tobytes()) for k, pixels in zip(pack.labels, np.asarray(pack.pixels), strict=True)
+    )
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_list_beside_its_images_is_packed_again(tmp_path: Path, absolute: bool) -> None:
+    pack = _pack(tmp_path / "p", names=["Pepper,_bell", 'a "b"', "c/d"], labels=[2, 0, 1, 1, 0])
+    file = export_list(pack, tmp_path / "new" / "some.csv", absolute=absolute, seed=3)
+    assert sorted(path.name for path in file.parent.iterdir()) == ["some", "some.csv"]
+    assert _multiset(packing.pack(file, tmp_path / "again")) == _multiset(pack)
+    assert packing.pack(file.parent / "some", tmp_path / "folder").classes == pack.classes
+    exported = export(pack, tmp_path / "out", "folder")
+    assert _multiset(packing.pack(exported / "out.csv", tmp_path / "third")) == _multiset(pack)
+
+
+def test_a_list_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    pack = _pack(tmp_path / "p")
+    with pytest.raises(PackError, match=r"list.json as the name of a list; wanted a name ending in .csv or .txt"):
+        export_list(pack, tmp_path / "list.json")
+    (tmp_path / "taken").mkdir()
+    for name in ("taken.csv", "p.txt"):
+        with pytest.raises(PackError, match="already there"):
+            export_list(pack, tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p", "taken"]
 
 
 def test_folder_escapes_what_a_file_system_refuses(tmp_path: Path) -> None:
@@ -140,7 +200,11 @@ def test_packed_again_it_is_the_same_pack(
         channels = 1
     before = _pack(tmp_path / "p", channels=channels, **arguments)
     dest = export(before, tmp_path / "out.npz", format)
-    assert packing.pack(dest, tmp_path / "again").fingerprint == before.fingerprint
+    again = packing.pack(dest, tmp_path / "again")
+    if format == "tfrecord":  # shuffled
+        assert (again.classes, _multiset(again)) == (before.classes, _multiset(before))
+    else:
+        assert again.fingerprint == before.fingerprint
 
 
 def test_folder_packed_again_keeps_labels_and_what_has_none(tmp_path: Path) -> None:
@@ -165,7 +229,9 @@ def test_tfrecord_is_read_by_the_tfrecord_package(tmp_path: Path, channels: int)
     assert file.name == "out-00000-of-00001.tfrecord"
     examples = list(reader.tfrecord_loader(str(file), None))
     assert len(examples) == len(pack)
-    for example, picture, label in zip(examples, _channels_last(pack), pack.labels, strict=True):
+    order = np.random.default_rng(seeds.derive(0, "list")).permutation(len(pack))
+    for example, index in zip(examples, order, strict=True):
+        picture, label = _channels_last(pack)[index], pack.labels[index]
         assert set(example) == {"image_raw", "height", "width", "channels", "label"}
         assert [int(example[key][0]) for key in ("height", "width", "channels", "label")] == [5, 7, channels, label]
         assert example["image_raw"] == picture.tobytes()
@@ -180,8 +246,52 @@ def test_tfrecord_is_read_by_our_own_reader_across_shards(tmp_path: Path, monkey
     names = sorted(path.name for path in dest.glob("*.tfrecord"))
     assert names == [f"out-{k:05}-of-00003.tfrecord" for k in range(3)]
     examples = [example for name in names for example in tfrecord.read(dest / name)]
-    assert [example["label"] for example in examples] == [[label] for label in pack.labels]
-    assert [example["image_raw"] for example in examples] == [[each.tobytes()] for each in _channels_last(pack)]
+    got = [(example["label"][0], example["image_raw"][0]) for example in examples]
+    expected = [(label, each.tobytes()) for label, each in zip(pack.labels, _channels_last(pack), strict=True)]
+    assert got != expected
+    assert sorted(got) == sorted(expected)
+
+
+def test_tfrecords_of_a_pack_sorted_by_class_are_mixed_by_the_seed_and_it_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from imagemint.data import tfrecord
+
+    pack = _pack(tmp_path / "p", labels=[0] * 50 + [1] * 50)
+    progress.turn_on()
+    try:
+        first, second, again = (
+            [
+                example["label"][0]
+                for example in tfrecord.read(
+                    next(export(pack, tmp_path / name, "tfrecord", seed=seed).glob("*.tfrecord"))
+                )
+            ]
+            for name, seed in (("a", 0), ("b", 1), ("c", 0))
+        )
+    finally:
+        progress.turn_on(False)
+    assert 5 <= sum(int(label) for label in first[:20]) <= 15
+    assert first == again != second
+    assert "the records are shuffled by seed 0" in capsys.readouterr().err
+
+
+def test_npz_refuses_class_names_that_numpy_would_change(tmp_path: Path) -> None:
+    for name in ("end\0", "x" * (1 << 20)):
+        names = [name, *map(str, range(300))]
+        pack = _pack(tmp_path / str(len(name)), names=names, labels=[0, 1])
+        with pytest.raises(PackError, match="names that fit a numpy array"):
+            export(pack, tmp_path / "out.npz", "npz")
+
+
+def test_a_folder_of_100_000_classes_has_one_for_each(tmp_path: Path) -> None:
+    names = [f"{'CON' if k % 2 else 'con'}{'.' * (k % 3)}{k // 6}" for k in range(100_000)]
+    taken: set[str] = set()
+    folders = [to_folder(name, taken) for name in dict.fromkeys(names)]
+    assert len({folder.casefold() for folder in folders}) == len(folders)
+    pack = _pack(tmp_path / "p", names=list(dict.fromkeys(names)), labels=[0, 5, 99])
+    dest = export(pack, tmp_path / "out", "folder")
+    assert sum(path.is_dir() for path in dest.iterdir()) == 3
 
 
 def test_webdataset_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
