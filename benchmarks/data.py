@@ -1,12 +1,14 @@
 """Packing and opening, side by side with what one would write by hand. Nothing here is asserted by a test.
 
-    python benchmarks/data.py --data ../shared/data [--images 60000] [--repeats 3] [--only png|photos|open]
+    python benchmarks/data.py --data ../shared/data [--images 60000] [--repeats 3] [--only png|photos|open|against]
 
 png     60,000 PNG of 28x28 in class folders: `pack` against a plain Pillow loop in one process, and against the
         imagefolder of `datasets`, decoded to arrays (where it is installed)
 photos  flower_photos.zip to 64x64: `pack` against the plain loop (LANCZOS on the largest centred part); and how far
         the pixels are from plain LANCZOS, also where JPEGs are decoded at a part of their size
 open    opening a pack of 60,000 images
+against --against SRC: `pack` of this checkout against that of another one (the `src` folder of a git worktree, say of
+        the last release), in processor time of the whole process with its workers, for both of the sources above
 
 The ways take turns (A B C A B C ...), all in this process; a ratio is the median of the ratios within a turn, so
 that whatever else the machine does slows both sides of it. Everything runs once before that is counted, so that
@@ -18,7 +20,10 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import zipfile
@@ -42,7 +47,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with mnist/ and flower_photos.zip")
     parser.add_argument("--images", type=int, default=60_000, help="PNG files, at most 60,000 (default: all)")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", choices=["png", "photos", "open"])
+    parser.add_argument("--only", choices=["png", "photos", "open", "against"])
+    parser.add_argument("--against", type=Path, metavar="SRC", help="the src folder of another checkout")
     options = parser.parse_args()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     print(f"{available()} processors, load {load:.1f} at the start, Pillow {PIL.__version__}")
@@ -54,15 +60,24 @@ def main() -> None:
             photos(options.data / "flower_photos.zip", work, options.repeats)
         if options.only in (None, "open"):
             opening(options.data, work, options.repeats)
+        if options.against:
+            against(options.against, options.data, work, options.images, options.repeats)
+
+
+def mnist_files(data: Path, work: Path, images: int) -> Path:
+    """MNIST's training images as PNG files in class folders."""
+    source = work / "png"
+    if not source.exists():
+        mnist = pack(data / "mnist", work / "mnist", split="train")
+        for k in range(10):
+            (source / str(k)).mkdir(parents=True)
+        for k in range(min(images, len(mnist))):
+            Image.fromarray(mnist.pixels[k, 0]).save(source / str(mnist.labels[k]) / f"{k:05}.png")
+    return source
 
 
 def png(data: Path, work: Path, images: int, repeats: int) -> None:
-    mnist = pack(data / "mnist", work / "mnist", split="train")
-    source = work / "png"
-    for k in range(10):
-        (source / str(k)).mkdir(parents=True)
-    for k in range(min(images, len(mnist))):
-        Image.fromarray(mnist.pixels[k, 0]).save(source / str(mnist.labels[k]) / f"{k:05}.png")
+    source = mnist_files(data, work, images)
     files = sorted(source.glob("*/*.png"))
 
     def plain(dest: Path) -> int:
@@ -141,6 +156,39 @@ def opening(data: Path, work: Path, repeats: int) -> None:
         images = len(imagemint.open_pack(path))
         seconds.append(time.process_time() - start)
     print(f"opening a pack of {images:,} images: {statistics.median(seconds) * 1000:.2f} ms of work")
+
+
+def against(other: Path, data: Path, work: Path, images: int, repeats: int) -> None:
+    """Processor time of packing, of another checkout and of this one in turn; ratios within a turn, their median."""
+    here = Path(imagemint.__file__).parents[1]
+    for what, source, size in (
+        ("PNG of 28x28", mnist_files(data, work, images), None),
+        ("photos to 64x64", data / "flower_photos.zip", 64),
+    ):
+        ratios, times = [], []
+        for turn in range(-1, repeats):
+            seconds = [packing_time(src, source, work / "against", size) for src in (other, here)]
+            if turn >= 0:
+                ratios.append(seconds[1] / seconds[0])
+                times.append(seconds)
+        old, new = (statistics.median(column) for column in zip(*times, strict=True))
+        print(f"{what}: {old:.2f} s of work before, {new:.2f} s now, median of {repeats};", end=" ")
+        print(f"ratios {min(ratios):.3f} to {max(ratios):.3f}, median {statistics.median(ratios):.3f}")
+
+
+def packing_time(src: Path, source: Path, dest: Path, size: int | None) -> float:
+    """Seconds of processor time that one `pack` by the code in `src` takes, with its worker processes."""
+    program = (
+        "import resource, sys; from imagemint.data.packing import pack; "
+        f"pack(sys.argv[1], sys.argv[2], size={size}); "
+        "each = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]; "
+        "print(sum(one.ru_utime + one.ru_stime for one in each))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(src)}
+    command = [sys.executable, "-c", program, str(source), str(dest)]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    shutil.rmtree(dest)
+    return float(done.stdout)
 
 
 def save(dest: Path, pixels: np.ndarray, labels: np.ndarray) -> int:

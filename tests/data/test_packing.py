@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from PIL import Image
 
 from imagemint import progress
+from imagemint.data.edit.pixels import grayscale
 from imagemint.data.packing import pack
 from imagemint.data.workers import spread
 from imagemint.errors import ImagemintError, PackError, SourceError
@@ -230,6 +233,91 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, out: Path) -> None:
     assert stderr.count("Traceback") == 1 and stderr.rstrip().endswith("KeyboardInterrupt"), stderr
     assert empty(out)
     assert workers and not any(_alive(pid) for pid in workers)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the workers in /proc")
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    program = (
+        "import time; from imagemint.data.workers import spread\n"
+        "with spread(3) as over: print('started', flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None and running.stdout.readline() == b"started\n"
+        workers = _children(running.pid)
+        running.kill()
+    for _ in range(600):
+        if not any(map(_runs, workers)):
+            break
+        time.sleep(0.05)
+    assert len(workers) == 3 and not any(map(_runs, workers))
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there and more than an entry that nobody has waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_deep_gray_images_that_use_few_levels_are_said(tmp_path: Path, out: Path, said: list[str]) -> None:
+    levels = np.arange(4096, dtype=np.uint16).reshape(2, 4, 512)
+    for k, values in enumerate(levels):
+        (tmp_path / "in" / "ab"[k]).mkdir(parents=True)
+        Image.fromarray(values).save(tmp_path / "in" / "ab"[k] / "1.png")
+    pack(tmp_path / "in", out / "dark")
+    assert any("values from 0 to 4,095 keep 17 of 256 levels and are dark; --levels 12" in line for line in said)
+    expected = np.rint(np.arange(4096) * 255 / 4095).astype(np.uint8).reshape(2, 1, 4, 512)  # one map for both
+    for given, span in ((12, [0, 4095]), ("auto", [0, 4095]), ((0, 4095), [0, 4095])):
+        said.clear()
+        made = pack(tmp_path / "in", out / f"{given}", levels=given)  # type: ignore[arg-type]
+        assert (made.pixels == expected).all() and not said
+        assert made.manifest.history[0].parameters["levels"] == span
+    pack(many(tmp_path / "8 bits", 4), out / "same", levels=12)
+    assert any("--levels changed nothing" in line for line in said)
+    for given, words in (("auto", "no image has more than 8 bits"), ((5, 5), "a lower and an upper end")):
+        with pytest.raises(ImagemintError, match=words):
+            pack(tmp_path / "8 bits", out / "refused", levels=given)  # type: ignore[arg-type]
+    with pytest.raises(SourceError, match="holds pixels of 8 bits"):
+        pack("digits", out / "refused", levels=12)
+    assert not (out / "refused").exists()
+
+
+def test_gray_by_packing_is_gray_by_editing_bit_for_bit(tmp_path: Path, out: Path) -> None:
+    rng = np.random.default_rng(0)
+    for k in range(6):
+        (tmp_path / "in" / "ab"[k % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(tmp_path / "in" / "ab"[k % 2] / f"{k}.png")
+    for size in (None, 16):
+        by_packing = pack(tmp_path / "in", out / f"gray{size}", size=size, channels=1)
+        by_editing = grayscale(pack(tmp_path / "in", out / f"colour{size}", size=size), out / f"edited{size}")
+        assert (np.asarray(by_packing.pixels) == np.asarray(by_editing.pixels)).all()
+
+
+def test_numpy_numbers_are_numbers(tmp_path: Path, out: Path) -> None:
+    folder = many(tmp_path / "in", 4)
+    made = pack(folder, out / "p", size=np.int64(3), channels=np.int32(1))  # type: ignore[arg-type]
+    assert made.pixels.shape == (4, 1, 3, 3)
+    assert pack(folder, out / "q", size=np.array([2, 3])).size == (2, 3)  # type: ignore[arg-type]
+    assert made.manifest.history[0].parameters == {
+        "source": str(folder),
+        "size": 3,
+        "channels": 1,
+        "fit": "crop",
+    }
+
+
+def test_threads_pack_side_by_side(tmp_path: Path, out: Path) -> None:
+    sources = []
+    for k in range(3):
+        source = tmp_path / f"{k}.zip"
+        with zipfile.ZipFile(source, "w") as archive:
+            for path in many(tmp_path / f"in{k}", 60).rglob("*.png"):
+                archive.write(path, path.relative_to(tmp_path / f"in{k}"))
+        sources.append(source)
+    with ThreadPoolExecutor(3) as threads:
+        made = list(threads.map(lambda source: pack(source, out / source.stem, workers=1), sources))
+    assert [len(each) for each in made] == [60] * 3 and len({each.fingerprint for each in made}) == 1
 
 
 def _children(pid: int) -> list[int]:

@@ -43,10 +43,8 @@ def spread(count: int) -> Iterator[Spread]:
     if count <= 1 or not sys.executable:
         yield lambda work, chunks, wanted: (work(chunk, wanted) for chunk in chunks)
         return
-    processes = [_start() for _ in range(count)]
+    processes: list[subprocess.Popen[bytes]] = []
     idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
-    for process in processes:
-        idle.put(process)
     threads = ThreadPoolExecutor(count, "imagemint-decode")
 
     def ask(work: Work[Result], chunk: Sequence[Item], wanted: Any) -> Result:
@@ -66,6 +64,9 @@ def spread(count: int) -> Iterator[Spread]:
             yield pending.popleft().result()
 
     try:
+        for _ in range(count):
+            processes.append(_start())
+            idle.put(processes[-1])
         yield over
     finally:
         for process in processes:
