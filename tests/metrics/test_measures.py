@@ -242,6 +242,17 @@ def test_a_new_measure_is_one_function_and_one_row(real: Pack, others: Pack, mon
     assert found["largest"].value == found["largest"].high == 1 and found["largest"].direction == "higher"
 
 
+def test_copies_are_named_and_other_real_images_are_none(tmp_path: Path, real: Pack, clean: Measures) -> None:
+    assert "no sign of copies" in clean.copies["verdict"] and clean.copies["p_value"] > 0.01
+    rows = np.random.default_rng(0).permutation(len(real))[:600]
+    found = measure(write(tmp_path / "copies", real.pixels[rows] ^ 1, np.asarray(real.labels)[rows]), real)
+    assert "copies are likely" in found.copies["verdict"] and found.copies["verdict"] in found.table()
+    assert found.copies["close"] > 200 and found.copies["low"] > 0.6  # the others copy held-out images
+    assert set(found.copies["per_class"]) == set(NAMES)
+    for pair in found.copies["closest"]:
+        assert rows[pair["minted"]] == pair["real"] and pair["distance"] == 1.0
+
+
 class TwoNumbers(torch.nn.Module):
     """Stands for the Inception file: 4 class probabilities, or its features on request."""
 

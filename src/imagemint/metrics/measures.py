@@ -38,16 +38,20 @@ from imagemint.data.pack import UNLABELLED, Pack, open_pack
 from imagemint.data.rewriting import relabelled
 from imagemint.errors import MeasureError
 from imagemint.metrics.comparison import Comparison, Side, Weights
+from imagemint.metrics.copies import SHOWN, nearest_features, summary
 from imagemint.metrics.features import Features, feature_file, features_of
 from imagemint.metrics.frechet import frechet_distances
-from imagemint.metrics.judge import judge_split, train_judge
+from imagemint.metrics.judge import JudgeSplit, judge_split, train_judge
 from imagemint.metrics.kernel import kernel_distance
+from imagemint.metrics.nearest import Nearest
 from imagemint.metrics.scores import classifier_score, diversity
+from imagemint.progress import progress
 from imagemint.words import counted, listed
 
 Direction = Literal["lower", "higher"]
 FEWEST = 50  # images on either side: below, a distance says nothing even beside a floor. Our choice
 FEWEST_SCORED = 20  # for what is a share or a spread and no distance between distributions
+_COPY_BYTES = 2 << 20  # of pixels, between two signs of progress
 NORMAL_95 = 1.96  # standard deviations: 95 % of a normal distribution lie within
 
 
@@ -202,6 +206,7 @@ class Measures(BaseModel):
     per_class: dict[str, dict[str, Measure]]  # by class name, then as `values`; what a class has enough images for
     remarks: list[str]  # what was left out, and why
     features: dict[str, Any]  # name, origin, sha256, width
+    copies: dict[str, Any]  # verdict, nearness by pixels and by features, by class, closest pairs: `metrics.copies`
     n_reference: int  # real images that everything was compared with
     confusion: dict[str, Any]  # classes; rows: class asked for, columns: class that the judge sees; empty: no labels
     seen_as: list[int]  # minted images by the class that the judge sees
@@ -227,7 +232,7 @@ class Measures(BaseModel):
             line = f"{name:<18}{each.value:>10.4g}{interval:>22}{each.floor:>12.4g}"
             rows.append(f"{line}   {each.n_real}, {each.n_minted}; {each.direction} is better")
         seen = ", ".join(f"{name} {n}" for name, n in zip(self.classes, self.seen_as, strict=True))
-        return "\n".join([head, *rows, f"the judge sees: {seen}", *self.remarks])
+        return "\n".join([head, *rows, self.copies["verdict"], f"the judge sees: {seen}", *self.remarks])
 
 
 def measure(
@@ -276,6 +281,7 @@ def measure(
             "sha256": made.sha256,
             "width": int(every.features.shape[1]),
         },
+        copies=_copies(minted, against, asked, picks, split, sides, seed),
         n_reference=len(reference),
         confusion={"classes": against.classes, "rows": confusion.tolist() if labelled else []},
         seen_as=np.bincount(every.predicted, minlength=len(against.classes)).tolist(),
@@ -330,6 +336,44 @@ def _per_class(sides: Sides, made: Features, classes: list[str]) -> dict[str, di
     labels = np.unique(sides.held_out.labels).tolist()
     found = {classes[label]: _values(sides.of_class(label), made, labelled=True) for label in labels}
     return {name: values for name, values in found.items() if values}
+
+
+def _copies(
+    minted: Pack, against: Pack, asked: np.ndarray, picks: np.ndarray, split: JudgeSplit, sides: Sides, seed: int
+) -> dict[str, Any]:
+    """How near the minted images that are compared are, and of all of them the closest pairs: indices into both."""
+    learned = Nearest(against.pixels, split.reference)
+    nearest, distances = _in_blocks(learned, minted, asked)
+    found = summary(
+        (distances[picks], _in_blocks(learned, against, split.held_out)[1]),
+        (
+            nearest_features(sides.minted.features, sides.reference.features),
+            nearest_features(sides.held_out.features, sides.reference.features),
+        ),
+        (sides.minted.labels, sides.held_out.labels),
+        against.classes,
+        seed,
+    )
+    closest = np.argsort(distances, kind="stable")[:SHOWN]
+    found["closest"] = [
+        {
+            "minted": int(asked[k]),
+            "real": int(split.reference[nearest[k]]),
+            "distance": float(distances[k] / np.prod(minted.pixels.shape[1:])),  # levels of 255, mean over the values
+        }
+        for k in closest
+    ]
+    return found
+
+
+def _in_blocks(learned: Nearest, pack: Pack, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    with progress(len(rows), "copies") as advance:
+        found = []
+        for index in pack.blocks(rows, block_bytes=_COPY_BYTES):
+            found.append(learned.of(np.asarray(pack.pixels[index])))
+            advance(len(index))
+    numbers, distances = zip(*found, strict=True)
+    return np.concatenate(numbers), np.concatenate(distances)
 
 
 # --- which images -------------------------------------------------------------------------------------------------

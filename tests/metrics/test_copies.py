@@ -1,0 +1,124 @@
+"""The nearest image is that of brute force; copies are found, and real images are no copies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+from scipy.stats import mannwhitneyu
+
+from imagemint.metrics import copies
+from imagemint.metrics import nearest as module
+from imagemint.metrics.copies import ALARM, nearest_features, nearness, summary, verdict
+from imagemint.metrics.nearest import Nearest, patch_sums
+from tests.digits import digits
+
+
+def pictures(n: int, shape: tuple[int, int, int], seed: int, levels: int = 256) -> np.ndarray:
+    """Smooth in part, so that bounds leave some candidates out and others not; few levels give equal distances."""
+    rng = np.random.default_rng(seed)
+    c, h, w = shape
+    coarse = rng.integers(0, levels, (n, c, -(-h // 4), -(-w // 4)))
+    noise = rng.integers(-20, 21, (n, c, h, w)) * (levels > 20)
+    return (coarse.repeat(4, 2).repeat(4, 3)[:, :, :h, :w] + noise).clip(0, levels - 1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 9, 17), (1, 1, 1), (1, 2, 300)])
+@pytest.mark.parametrize("levels", [256, 3])
+def test_the_nearest_is_that_of_brute_force(
+    shape: tuple[int, int, int], levels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BLOCK_BYTES", 5_000)  # several blocks
+    monkeypatch.setattr(module, "_EXACT", 7)
+    images, among = pictures(23, shape, 0, levels), pictures(60, shape, 1, levels)
+    among[5] = images[3]
+    among[40] = images[3]
+    rows = np.random.default_rng(2).permutation(60)[:50]
+    found, distances = Nearest(among, rows).of(images)
+    table = cdist(images.reshape(23, -1), among[rows].reshape(50, -1), "cityblock")
+    assert found.tolist() == table.argmin(1).tolist()  # the first of equals
+    assert distances.tolist() == table.min(1).tolist()
+
+    itself = np.arange(60)
+    table = cdist(among.reshape(60, -1), among.reshape(60, -1), "cityblock")
+    table[itself, itself] = np.inf
+    found, distances = Nearest(among).of(among, leave_out=itself)
+    assert found.tolist() == table.argmin(1).tolist() and distances.tolist() == table.min(1).tolist()
+
+
+def test_two_candidates_are_enough() -> None:
+    images = pictures(2, (1, 8, 8), 0)
+    assert Nearest(images).of(images, leave_out=np.arange(2))[0].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("patch", [1, 2, 3, 8, 100])
+def test_sums_over_patches_bound_the_distance_from_below(patch: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (9, 3, 10, 7), np.uint8)
+    sums = patch_sums(images, patch)
+    assert sums.sum() == images.sum()
+    bounds, exact = (cdist(x, x, "cityblock") for x in (sums, images.reshape(9, -1)))
+    assert (bounds <= exact).all()
+    assert np.array_equal(bounds, exact) == (patch == 1)
+
+
+def test_large_images_are_summed_exactly() -> None:
+    white = np.full((2, 3, 200, 200), 255, np.uint8)
+    white[1, 0, 0, 0] = 254
+    assert Nearest(white).of(white[:1], leave_out=np.array([0]))[1].tolist() == [1]
+    assert patch_sums(white, 200).dtype == np.float64
+
+
+def test_the_share_is_that_of_mann_and_whitney() -> None:
+    rng = np.random.default_rng(0)
+    minted, held_out = rng.integers(0, 30, 80).astype(float), rng.integers(5, 40, 60).astype(float)
+    found = nearness(minted, held_out, 0)
+    assert found.share == pytest.approx(mannwhitneyu(held_out, minted).statistic / (80 * 60))
+    assert found.low < found.share < found.high and found.expected == 0.5
+    assert found.share > 0.5  # minted are nearer
+
+
+@pytest.mark.parametrize(("n", "m"), [(200, 50), (50, 300), (400, 400)])
+def test_alarms_are_as_rare_as_stated_where_nothing_is_copied(
+    n: int, m: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "_RESAMPLES", 2)
+    rng = np.random.default_rng(n)
+    alarms = [nearness(rng.normal(size=n), rng.normal(size=m), 0).p_value < ALARM for _ in range(400)]
+    assert np.mean(alarms) < ALARM + 3 * np.sqrt(ALARM / 400)
+
+
+def test_some_copies_among_many_images_are_an_alarm_and_nearer_images_that_are_no_copies_are_none() -> None:
+    rng = np.random.default_rng(0)
+    held_out, minted = rng.normal(10, 1, 500), rng.normal(10, 1, 500)
+    minted[:40] = 0
+    found = nearness(minted, held_out, 0)
+    assert found.p_value < 1e-6 and 40 <= found.close < 60
+    usual = nearness(rng.normal(10, 1, 500), held_out, 0)
+    said = verdict(found, usual)
+    assert "copies are likely" in said and "by pixels" in said and f"{found.close} of 500" in said
+    assert "by features" in verdict(usual, found)
+    assert "no sign of copies" in verdict(usual, usual)
+
+
+def test_distances_in_features_are_euclidean() -> None:
+    rows, among = np.array([[0.0, 0.0], [10.0, 0.0]]), np.array([[3.0, 4.0], [10.0, 1.0]])
+    assert nearest_features(rows, among) == pytest.approx([5, 1])
+
+
+def test_classes_with_enough_images_have_their_own_lines() -> None:
+    labels = np.repeat([0, 1, 2], [30, 30, 5])
+    near, far = np.zeros(65), np.arange(65.0) + 1
+    minted = np.where(labels == 1, near, far)
+    found = summary((minted, far), (far, far), (labels, labels), ["a", "b", "c"], 0)
+    assert list(found["per_class"]) == ["a", "b"]
+    assert found["per_class"]["a"]["share"] == 0.5 and found["per_class"]["b"]["share"] == 1.0
+    assert found["close"] == 30 and found["features"]["close"] == 0
+
+
+def test_copies_of_digits_are_found_and_other_digits_are_none() -> None:
+    pixels, _ = digits()
+    learned = Nearest(pixels[:900])
+    held_out = learned.of(pixels[900:1300])[1]
+    for minted, copied in ((pixels[1300:1700], False), (pixels[:400] ^ 1, True)):  # every value one level off
+        found = nearness(learned.of(minted)[1], held_out, 0)
+        assert (found.p_value < ALARM) == copied and (found.share > 0.99) == copied
