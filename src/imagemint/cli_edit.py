@@ -40,7 +40,7 @@ def slice_command(
     list_file: List = None,
 ) -> None:
     """Take some of the images."""
-    _check_list(list_file)
+    _check_list(list_file, dest)
     _say(pack, edit.slice(pack, dest, per_class=per_class, total=total, fraction=fraction, seed=seed))
     _write_list(dest, list_file, seed)
 
@@ -77,7 +77,7 @@ def merge(
     list_file: List = None,
 ) -> None:
     """Join two packs, class by class (by name)."""
-    _check_list(list_file)
+    _check_list(list_file, dest)
     _say(None, edit.merge([pack, pack2], dest))
     _write_list(dest, list_file)
 
@@ -267,9 +267,9 @@ def dedup(
     _say(pack, edit.dedup(pack, dest, near=near))
 
 
-def _check_list(file: Path | None) -> None:
-    if file is not None:
-        check_list(file)
+def _check_list(file: Path | None, dest: Path) -> None:
+    if file is not None and dest.absolute() in [each.absolute() for each in check_list(file)]:
+        raise PackError(f"--list {file} in the place of the pack {dest}", "a place of its own", "choose another name")
 
 
 def _write_list(pack: Path, file: Path | None, seed: int = 0) -> None:

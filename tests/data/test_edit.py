@@ -18,7 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from imagemint.cli_edit import app
-from imagemint.data import edit
+from imagemint.data import edit, packing
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.rewriting import apportion
 from imagemint.errors import ArgumentError, ImagemintError, PackError
@@ -565,6 +565,30 @@ def test_every_verb_is_a_command_and_a_function() -> None:
 
     commands = set(get_command(app).commands)  # type: ignore[attr-defined]
     assert commands == {name for name in edit.__all__ if name[0].islower()}
+
+
+def test_slice_and_merge_write_a_list_that_is_packed_again(pack: Pack, tmp_path: Path) -> None:
+    said = run("slice", pack.path, tmp_path / "a", "--per-class", 2, "--list", tmp_path / "lists" / "a.csv")
+    assert said.splitlines()[1] == str(tmp_path / "lists" / "a.csv")
+    again = packing.pack(tmp_path / "lists" / "a.csv", tmp_path / "again")
+    assert multiset(again) == multiset(open_pack(tmp_path / "a"))
+    run("merge", tmp_path / "a", pack.path, tmp_path / "b", "--list", tmp_path / "b.txt")
+    assert len((tmp_path / "b.txt").read_text().splitlines()) == 18
+    with pytest.raises(PackError, match="as the name of a list"):
+        run("slice", pack.path, tmp_path / "x", "--per-class", 2, "--list", tmp_path / "list")
+    with pytest.raises(PackError, match="in the place of the pack"):
+        run("slice", pack.path, tmp_path / "x-images", "--per-class", 2, "--list", tmp_path / "x.csv")
+    assert not list(tmp_path.glob("x*"))
+
+
+def test_grayscale_is_what_pack_makes_of_colours(tmp_path: Path) -> None:
+    for k, image in enumerate(noise(4, 3, 40, 50)):
+        folder = tmp_path / "in" / "ab"[k % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.transpose(1, 2, 0)).save(folder / f"{k}.png")
+    colour = packing.pack(tmp_path / "in", tmp_path / "colour")
+    gray = packing.pack(tmp_path / "in", tmp_path / "gray", channels=1)
+    assert edit.grayscale(colour, tmp_path / "edited").fingerprint == gray.fingerprint
 
 
 def test_every_class_can_be_named_on_the_command_line(tmp_path: Path) -> None:

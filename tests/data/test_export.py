@@ -122,9 +122,9 @@ def _multiset(pack: Pack) -> list[tuple[str, bytes]]:
 def test_a_list_beside_its_images_is_packed_again(tmp_path: Path, absolute: bool) -> None:
     pack = _pack(tmp_path / "p", names=["Pepper,_bell", 'a "b"', "c/d"], labels=[2, 0, 1, 1, 0])
     file = export_list(pack, tmp_path / "new" / "some.csv", absolute=absolute, seed=3)
-    assert sorted(path.name for path in file.parent.iterdir()) == ["some", "some.csv"]
+    assert sorted(path.name for path in file.parent.iterdir()) == ["some-images", "some.csv"]
     assert _multiset(packing.pack(file, tmp_path / "again")) == _multiset(pack)
-    assert packing.pack(file.parent / "some", tmp_path / "folder").classes == pack.classes
+    assert packing.pack(file.parent / "some-images", tmp_path / "folder").classes == pack.classes
     exported = export(pack, tmp_path / "out", "folder")
     assert _multiset(packing.pack(exported / "out.csv", tmp_path / "third")) == _multiset(pack)
 
@@ -133,11 +133,12 @@ def test_a_list_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     pack = _pack(tmp_path / "p")
     with pytest.raises(PackError, match=r"list.json as the name of a list; wanted a name ending in .csv or .txt"):
         export_list(pack, tmp_path / "list.json")
-    (tmp_path / "taken").mkdir()
-    for name in ("taken.csv", "p.txt"):
+    (tmp_path / "taken-images").mkdir()
+    (tmp_path / "there.csv").touch()
+    for name in ("taken.csv", "there.csv"):
         with pytest.raises(PackError, match="already there"):
             export_list(pack, tmp_path / name)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["p", "taken"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p", "taken-images", "there.csv"]
 
 
 def test_folder_escapes_what_a_file_system_refuses(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def export(
 def export_list(
     pack: Pack | Path | str, file: Path | str, *, seed: int = 0, indices: bool = False, absolute: bool = False
 ) -> Path:
-    """A list of path and label, FILE.csv or FILE.txt, and beside it the folder FILE with the images; gives the list.
+    """A list of path and label, FILE.csv or FILE.txt, and beside it the folder FILE-images; gives the list.
 
     The list has the header `path,label` and the quotes of CSV, or lines `path label`, shuffled by `seed`. Paths start
     at the list, unless `absolute`. Raises PackError for another ending, and where either is already there.
@@ -110,7 +110,7 @@ def check_list(file: Path | str) -> tuple[Path, Path]:
     file = check_absent(file)
     if file.suffix not in LISTS:
         raise PackError(f"{file.name} as the name of a list", f"a name ending in {' or '.join(LISTS)}", "name it so")
-    return file, check_absent(file.with_suffix(""))
+    return file, check_absent(file.with_name(f"{file.stem}-images"))
 
 
 # --- one function per format: (pack, folder or file to write, how) ---
