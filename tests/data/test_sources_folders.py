@@ -128,7 +128,7 @@ QUESTIONS: dict[str, tuple[str, str, str, dict[str, int]]] = {
     ),
     "train_images and test_images": (
         "{train,test}_images/{1..2}.png",
-        "parts of a data set .test_images, train_images",
+        "parts of a data set .train_images, test_images",
         "--split train",
         {},
     ),
@@ -221,6 +221,12 @@ QUESTIONS: dict[str, tuple[str, str, str, dict[str, int]]] = {
         "one folder, flowers",
         "pack flowers",
         {},
+    ),
+    "the classes once more in a folder beside them": (
+        "{yes,no,brain/yes,brain/no}/{1..2}.png",
+        "has no, yes twice: at the top and in brain",
+        "pack brain",
+        each("no yes", 2),
     ),
     "GTSRB": (
         "{Train,Test}/{0..2}/{1..2}.png Meta/{0..2}.png",
@@ -343,6 +349,30 @@ LISTS: dict[str, tuple[str, dict[str, str], dict[str, Any], dict[str, int], str]
         {"0": 1, "1": 1},
         "1 of 3 images have no label (1 nan)",
     ),
+    "ISIC, whose list lies beside its one folder": (
+        "Training_Input/ISIC_{1..3}.jpg",
+        {"Training_GroundTruth/GT.csv": "image,MEL,NV\nISIC_1,1.0,0.0\nISIC_2,0.0,1.0\nISIC_3,0.0,1.0\n"},
+        {},
+        {"MEL": 1, "NV": 2},
+        "labels are those of Training_GroundTruth/GT.csv",
+    ),
+    "GTSRB's test images": (
+        "Train/{0..2}/{1..2}.png Test/0{0..1}.png",
+        {"Test.csv": "Width,ClassId,Path\n8,2,Test/00.png\n8,0,Test/01.png\n"},
+        {"split": "test"},
+        {"0": 1, "2": 1},
+        "labels are those of Test.csv",
+    ),
+    "a list in each part": (
+        "data/{train,test}/{1..2}.png",
+        {
+            "data/train/metadata.csv": "file_name,label\n1.png,a\n2.png,b\n",
+            "data/test/metadata.csv": "file_name,label\n1.png,b\n2.png,b\n",
+        },
+        {"split": "train"},
+        {"a": 1, "b": 1},
+        "labels are those of data/train/metadata.csv",
+    ),
     "YOLO": ("images/{1..3}.jpg labels/{1..3}.txt data.yaml", {}, {}, {}, "all images are unlabelled"),
     "COCO": (
         "{1..2}.jpg",
@@ -368,6 +398,22 @@ def test_a_list_that_disagrees_with_the_folders_is_asked_about(tmp_path: Path) -
     refused(source, tmp_path, "otherwise than their folders .*imagemint pack .*in/in.csv DEST takes the list")
     assert pack(source, tmp_path / "p", folders_are_classes=True).counts() == {"cat": 2, "dog": 2}
     assert pack(source / "in.csv", tmp_path / "q").counts() == {"x": 2, "y": 2}
+
+
+def test_one_folder_beside_an_unclear_list_is_asked_about(tmp_path: Path) -> None:
+    texts = {"attributes.csv": "image_id,Smiling,Young\n1.jpg,1,-1\n2.jpg,-1,1\n"}
+    source = lay_out(tmp_path / "in", "faces/{1..2}.jpg", texts)
+    refused(source, tmp_path, "all its images in one folder, faces, .*in/attributes.csv DEST --label-column NAME")
+    assert pack(source / "attributes.csv", tmp_path / "p", label_column="Young").counts() == {"1": 1}
+    assert pack(source, tmp_path / "q", folders_are_classes=True).counts() == {"faces": 2}
+
+
+def test_a_list_in_a_folder_of_lists_finds_the_images_beside_it(tmp_path: Path) -> None:
+    texts = {"annotations/list.txt": "#Image CLASS\np_1 1 9\np_2 1 9\nb_1 2 9\n"}
+    source = lay_out(tmp_path / "in", "images/{p_1,p_2,b_1}.jpg", texts)
+    refused(source / "annotations/list.txt", tmp_path, "columns column 1, column 2, column 3")
+    made = pack(source / "annotations/list.txt", tmp_path / "p", label_column="column 2")
+    assert made.counts() == {"1": 2, "2": 1}
 
 
 def test_two_lists_that_disagree_are_asked_about(tmp_path: Path) -> None:

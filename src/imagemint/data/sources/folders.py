@@ -22,6 +22,7 @@ from imagemint.data.sources.tree import Tree, order
 from imagemint.errors import SourceError
 from imagemint.words import counted, listed, shown
 
+_MOST_NAMED = 2  # lists of which a whole line is said
 _CLASSES = "folders that are classes"
 
 
@@ -80,6 +81,8 @@ def _into_split(level: Level, split: str, filled: dict[str, Folder], only: str |
         left_out = [other for other in filled if other != name]
         remark = [f"taken is {name}, without {listed([shown(each) for each in left_out])}"] if left_out else []
         return replace(level.below(name, *remark), split=rest or None, taken=f"{level.taken}{name}/")
+    if only is not None and filled[only].filled():
+        return level.below(only)
     if within := structure.within_classes(level.here, head):
         return _within_classes(level, head, within, rest or None)
     if parts := [name for name in filled if structure.is_split(name)]:
@@ -139,22 +142,32 @@ def read(level: Level, asked: Asked) -> Contents:
     """The images of this level: by the list that fits without doubt, or by class folders. Raises SourceError."""
     tree, here = level.tree, level.here
     if asked.folders_are_classes:
-        return files.read(tree, here).with_remarks(*level.remarks)
+        return _remarked(level, files.read(tree, here))
     images = sorted(here.paths(), key=order)
     if not images:
         raise _no_image(level)
     found = beside.lists(level.root, level.inside, images)
     doubt = structure.doubt(here, answered=level.answered)
     fitting = [each for each in found if each.fits]
-    if fitting and (doubt is not None or not here.filled()):
+    one = len(here.filled()) + bool(here.images) == 1  # all images in one place, whatever its name
+    if fitting and (doubt is not None or one):
         _check_one(level, fitting, images)
         return _by_list(level, fitting[0], images)
+    if doubt is None and one and not here.images and found:
+        doubt = Doubt(
+            f"has all its images in one folder, {shown(next(iter(here.filled())))}, and lists of labels", []
+        )
     if doubt is not None:
         raise _question(level, doubt, found)
     for each in fitting:
         if not _agrees(each):
             raise _otherwise(level, each)
-    return files.read(tree, here).with_remarks(*level.remarks, *_unused(level, found))
+    return _remarked(level, files.read(tree, here)).with_remarks(*_unused(level, found))
+
+
+def _remarked(level: Level, contents: Contents) -> Contents:
+    """How we came here is said first."""
+    return replace(contents, remarks=[*level.remarks, *contents.remarks])
 
 
 def _no_image(level: Level) -> SourceError:
@@ -206,19 +219,17 @@ def _otherwise(level: Level, each: Beside) -> SourceError:
 def _question(level: Level, doubt: Doubt, found: list[Beside]) -> SourceError:
     """The error that asks what the folders are, with the ways that are there."""
     ways = []
-    likely = [each for each in found if each.rows or level.inside == ""]
-    if likely and not structure.is_split((doubt.parts or [""])[0]):
-        likely.sort(key=lambda each: -len(each.rows))
-        ways.append(f"{beside.advice(level.root, _on_disk(level), likely[0])} takes the labels of that list")
+    if found and not structure.is_split((doubt.parts or [""])[0]):
+        best = max(found, key=lambda each: (len(each.rows), each.named))
+        ways.append(f"the labels of {best.name} are used by {beside.advice(level.root, _on_disk(level), best)}")
     if doubt.parts:
         part = doubt.parts[0]
-        by_split = f"--split {shlex.quote(level.taken + part)}"
-        if doubt.inside or structure.is_split(part) or not _on_disk(level):
-            ways.append(f"choose, for example {by_split}")
+        if doubt.inside or structure.split_word(part) is not None or not _on_disk(level):
+            ways.append(f"choose, for example --split {shlex.quote(level.taken + part)}")
         else:
             ways.append(f"choose, for example imagemint pack {shlex.quote(f'{level.tree.title}/{part}')} DEST")
-    else:
-        ways.append("move them to a place of their own")
+    elif doubt.masks:
+        ways.append("move the masks to a place of their own")
     ways.append("--folders-are-classes takes them as they are")
     return SourceError(f"{level.tree.title} {doubt.found}", _CLASSES, "; ".join(ways))
 
@@ -230,16 +241,17 @@ def _on_disk(level: Level) -> bool:
 def _unused(level: Level, found: list[Beside]) -> list[str]:
     """What is said of lists that are there and not used."""
     labelled = bool(level.here.filled())
+    found = [each for each in found if not (labelled and each.fits)]
     remarks = []
-    for each in found:
-        if labelled and (each.fits or not each.rows):
-            continue
+    for each in found[:_MOST_NAMED]:
         how = beside.advice(level.root, _on_disk(level), each)
         if labelled:
-            many = f"{len(each.rows):,} of {counted(level.here.total, 'image')}"
+            many = f"{each.named:,} of {counted(level.here.total, 'image')}"
             remarks.append(f"{each.name} names {many} and is not used: {how} takes its labels")
         else:
             remarks.append(f"{each.name} may hold the labels: {how}")
+    if more := found[_MOST_NAMED:]:
+        remarks.append(f"{counted(len(more), 'more list')} not used: {listed([each.name for each in more], 3)}")
     named = {each.name for each in found}
     unread = sorted(name for name in level.root.files if name.casefold().endswith(".json") and name not in named)
     if unread and not labelled:

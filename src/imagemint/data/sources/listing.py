@@ -134,9 +134,7 @@ def _names_image(text: str, find: Find) -> bool:
 
 
 def _tried(text: Any, find: Find) -> str | list[str] | None:
-    return (
-        find(str(text)) if text is not None and not isinstance(text, (list, dict, bool)) and _usable(text) else None
-    )
+    return find(str(text)) if text is not None and not isinstance(text, (list, dict, bool)) and usable(text) else None
 
 
 def choose_columns(table: Table, asked: Asked, find: Find | None) -> Columns:
@@ -148,7 +146,7 @@ def choose_columns(table: Table, asked: Asked, find: Find | None) -> Columns:
     if repeated := [name for name, count in Counter(plain).items() if count > 1]:
         found = f"{table.where} has the columns {listed(table.columns, 8)} ({listed(repeated)} twice)"
         raise SourceError(found, "columns of different names", "rename one of them")
-    path = None if find is None else _path_column(table, plain, asked, find)
+    path = None if find is None else path_column(table, asked, find)
     split = next((k for name in _SPLIT for k in _at(plain, [name]) if k != path and _holds_splits(table, k)), None)
     rest = [k for k in range(len(plain)) if k not in (path, split)]
     label, one_hot, remarks = _label_column(table, plain, rest, asked)
@@ -157,7 +155,9 @@ def choose_columns(table: Table, asked: Asked, find: Find | None) -> Columns:
     return Columns(path, label, one_hot, split, remarks)
 
 
-def _path_column(table: Table, plain: list[str], asked: Asked, find: Find) -> int:
+def path_column(table: Table, asked: Asked, find: Find) -> int:
+    """The column that names the images. Raises SourceError where that is unclear."""
+    plain = [_plain(name) for name in table.columns]
     if asked.path_column is not None:
         return _asked_for(table, asked.path_column, "--path-column")
     rows = [values for _, values in table.rows[:_TRIED]]
@@ -316,7 +316,7 @@ def _row(table: Table, columns: Columns, line: int, values: list[Any]) -> Row:
         )
     if path in (None, ..., ""):
         raise bad_line(table.where, line, "no path", "a path in every line")
-    if not isinstance(path, str) or not path.strip() or not _usable(path):
+    if not isinstance(path, str) or not path.strip() or not usable(path):
         raise bad_line(table.where, line, f"path {_short(path)}", "a path as text")
     if columns.one_hot:
         marked = [table.columns[k] for k in columns.one_hot if float(values[k]) == 1]
@@ -339,7 +339,7 @@ def _label(where: str, line: int, value: Any) -> str | None:
     if len(text) > LONGEST_NAME:
         found = f"a label of {len(text):,} characters"
         raise bad_line(where, line, found, f"names of at most {LONGEST_NAME} characters")
-    if not text.isascii() and not _usable(text):
+    if not text.isascii() and not usable(text):
         raise bad_line(where, line, f"label {shown(text)}", "text that is valid Unicode")
     return text
 
@@ -349,7 +349,7 @@ def _short(value: Any) -> str:
     return shown(words[value] if isinstance(value, bool) else str(value))[:40]
 
 
-def _usable(text: Any) -> bool:
+def usable(text: Any) -> bool:
     """Whether the system and UTF-8 take it: no NUL, no lone surrogate (but bytes that are not UTF-8 are allowed)."""
     try:
         return b"\0" not in str(text).encode("utf-8", "surrogateescape")
@@ -470,7 +470,11 @@ class _OnDisk:
             ):
                 return found
         if self.below is None:
-            self.below = Names(islice(_files_below(self.folder), _MOST_SEARCHED))
+            paths = list(islice(_files_below(self.folder), _MOST_SEARCHED))
+            if not paths:  # a folder of lists alone: the images lie beside it
+                self.folder = os.path.join(self.folder, os.pardir)
+                paths = list(islice(_files_below(self.folder), _MOST_SEARCHED))
+            self.below = Names(paths)
         fits = self.below(text)
         if isinstance(fits, str):
             self.elsewhere.setdefault(text, fits)
@@ -481,7 +485,9 @@ class _OnDisk:
         if not self.elsewhere:
             return []
         text, found = next(iter(self.elsewhere.items()))
-        return [f"{counted(len(self.elsewhere), 'image')} found by name below {self.folder}: {text} is {found}"]
+        where = os.path.normpath(self.folder)
+        found_there = f"{shown(text)} is {shown(found)}"
+        return [f"{counted(len(self.elsewhere), 'image')} found by name below {where}: {found_there}"]
 
 
 def _files_below(folder: str) -> Iterable[str]:

@@ -241,6 +241,7 @@ class Doubt(NamedTuple):
     found: str  # ... in the source
     parts: list[str]  # folders to choose from, each a path; none where nothing can be named
     inside: bool = False  # a part lies in every class folder: `--split` is the only way
+    masks: bool = False  # masks have to go elsewhere
 
 
 def doubt(here: Folder, *, answered: bool = False) -> Doubt | None:
@@ -277,11 +278,10 @@ def _split_names(here: Folder) -> Doubt | None:
     for name in here.filled():
         if (word := split_word(name)) is not None:
             alike.setdefault(word[1], {}).setdefault(word[0], name)
-    for parts in alike.values():
-        if len(parts) > 1:
-            return Doubt(
-                f"has folders named as the parts of a data set ({listed(list(parts.values()))})", [*parts.values()]
-            )
+    for by_split in alike.values():
+        if len(by_split) > 1:
+            parts = [by_split[word] for word in SPLITS if word in by_split]
+            return Doubt(f"has folders named as the parts of a data set ({listed(parts)})", parts)
     return None
 
 
@@ -294,7 +294,7 @@ def _masks_beside(here: Folder) -> Doubt | None:
         return None
     count = sum(filled[name].total for name in masks)
     what = f"{listed(masks)} ({counted(count, 'image')})"
-    return Doubt(f"has masks or annotations beside its images, by their names: {what}", others)
+    return Doubt(f"has masks or annotations beside its images, by their names: {what}", others, masks=True)
 
 
 def _parts_in_classes(here: Folder) -> Doubt | None:
@@ -329,7 +329,7 @@ def _parts_in_classes(here: Folder) -> Doubt | None:
             sorted(everywhere, key=lambda part: SPLITS.index(part.casefold()) if is_split(part) else 99),
             inside=True,
         )
-    return Doubt(found, list(divided))
+    return Doubt(found, list(divided), masks=not divided)
 
 
 def _same_below(here: Folder) -> Doubt | None:
@@ -351,6 +351,19 @@ def _same_circumstances(here: Folder) -> bool:
     counts = Counter(part for folder in here.filled().values() for part in folder.filled())
     common = [part for part, count in counts.items() if count > 1]
     return bool(common) and all(_CIRCUMSTANCE.fullmatch(part.casefold()) for part in common)
+
+
+def _once_more_below(here: Folder) -> Doubt | None:
+    """yes, no and a folder that holds yes and no once more."""
+    filled = here.filled()
+    for name, folder in filled.items():
+        _, inside = _seen_through(name, folder)
+        common = [part for part in inside.filled() if part in filled and part != name]
+        if len(common) > 1:
+            return Doubt(
+                f"has {listed([shown(each) for each in common])} twice: at the top and in {shown(name)}", [name]
+            )
+    return None
 
 
 def _contains_itself(here: Folder) -> Doubt | None:
@@ -410,7 +423,7 @@ def _mask_files(here: Folder) -> Doubt | None:
         if masks:
             where = f"{shown(name)}/" if name else ""
             found = f"has masks among its images, by their names: {where}{shown(masks[0])}"
-            return Doubt(f"{found} and {len(masks) - 1:,} more" if len(masks) > 1 else found, [])
+            return Doubt(f"{found} and {len(masks) - 1:,} more" if len(masks) > 1 else found, [], masks=True)
     return None
 
 
@@ -418,6 +431,7 @@ _KINDS: tuple[Callable[[Folder], Doubt | None], ...] = (
     _splits_and_others,
     _split_names,
     _masks_beside,
+    _once_more_below,
     _contains_itself,
     _parts_in_classes,
     _same_below,

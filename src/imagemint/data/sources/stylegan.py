@@ -11,8 +11,10 @@ from imagemint.data.decode import Item, Missing
 from imagemint.data.pack import UNLABELLED
 from imagemint.data.sources.contents import Contents, first, numbered_labels, some
 from imagemint.data.sources.files import images, printable
+from imagemint.data.sources.listing import usable
 from imagemint.data.sources.tree import Tree, is_image
 from imagemint.errors import SourceError
+from imagemint.words import shown
 
 FILE = "dataset.json"
 _WANTED = '{"labels": [["path", class number], ...]} or {"labels": null}'
@@ -76,6 +78,8 @@ def _labels(value: Any, where: str) -> dict[str, int]:
         if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)):
             raise SourceError(f"{where} has the entry {json.dumps(entry)[:60]}", _WANTED, "mend it")
         name, label = entry[0].replace("\\", "/"), entry[1]
+        if shown(name) != name and not usable(name):
+            raise SourceError(f"{where} names the image {shown(name)}", "a path", "mend it")
         if isinstance(label, list):
             raise SourceError(
                 f"{where} gives {name} a vector as its label", "class numbers", "write the index of the class instead"

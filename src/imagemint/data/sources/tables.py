@@ -18,12 +18,13 @@ from typing import Any, NamedTuple, NoReturn
 
 from imagemint import files
 from imagemint.errors import SourceError
-from imagemint.words import shown
+from imagemint.words import counted, shown
 
 COMMAS, LINES, JSON, TEXT = (".csv", ".tsv"), (".jsonl", ".ndjson"), (".json",), (".txt",)
 ENDINGS = (*COMMAS, *LINES, *JSON, *TEXT)
 
 
+_WIDEST = 50  # values in a line of a .txt
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -75,16 +76,22 @@ def _csv(text: str, where: str) -> Table:
 
 
 def _text(text: str, where: str) -> Table:
-    """Two values per line, or more where the others are numbers (the boxes of Tiny ImageNet's annotations)."""
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    """As many values in each line, of which the columns are called "column 1", "column 2" and so on.
+
+    Where a name is followed by numbers alone, these are no labels (the boxes of Tiny ImageNet's val_annotations.txt).
+    """
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip() and line[0] != "#"]
     between = next((each for each in ("\t", ",") if lines and all(each in line for _, line in lines)), None)
-    rows = []
-    for number, line in lines:
-        values = [value.strip() for value in (line.split(between) if between else line.rsplit(None, 1))]
-        if len(values) < 2 or not all(_NUMBER.fullmatch(value) for value in values[2:]):
-            raise bad_line(where, number, f"{line[:40]!r}", "a path and a label, with a tab, comma or space between")
-        rows.append((number, [*values[:2]]))
-    return Table(where, ["first", "second"] if rows else [], rows)
+    rows = [(number, [value.strip() for value in line.split(between)]) for number, line in lines]
+    if between is None and len({len(row) for _, row in rows}) > 1:  # spaces inside the paths
+        rows = [(number, line.rsplit(None, 1)) for number, line in lines]
+    width = len(rows[0][1]) if rows else 0
+    for number, row in rows:
+        if not 1 < width < _WIDEST or len(row) != width:
+            raise bad_line(where, number, counted(len(row), "value"), "a path and a label in every line")
+    if all(not _NUMBER.fullmatch(row[1]) and all(map(_NUMBER.fullmatch, row[2:])) for _, row in rows):
+        rows, width = [(number, row[:2]) for number, row in rows], min(width, 2)
+    return Table(where, [f"column {k}" for k in range(1, width + 1)], rows)
 
 
 def _json_lines(text: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
