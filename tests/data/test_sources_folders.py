@@ -428,7 +428,7 @@ def test_two_lists_that_disagree_are_asked_about(tmp_path: Path) -> None:
     [
         ("{cat,dog}/1.png birds/{1..3}.HEIC", "birds .3 .heic.*HEIC photos are not read: convert .*birds/.*HEIC"),
         ("scans/{1..3}.dcm", "no image .3 .dcm.*DICOM images are not read"),
-        ("{train,test}.zip", "no image .2 .zip.*unpack test.zip, train.zip first"),
+        ("{train,test}.zip", "2 archives and no images.*imagemint pack .*in/test.zip"),
         ("{cat,dog}/1.png birds/", "birds; .*fill or remove what is empty"),
         ("{cat,dog}/1.png birds/notes.md", "birds .1 .md.*move what is no class out"),
         ("{cat,dog}/1.png birds/birds.zip", "birds .1 .zip.*unpack birds/birds.zip"),
