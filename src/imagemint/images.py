@@ -9,12 +9,13 @@ Loading this file loads neither numpy nor torch: the workers that decode images 
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import torch
 
@@ -98,6 +99,8 @@ def to_pil(picture: np.ndarray) -> Image.Image:
 
 def png(picture: np.ndarray, *, text: dict[str, str] | None = None, scale: int = 1) -> bytes:
     """uint8 `[1 | 3, h, w]` -> a lossless PNG; `text` goes into its text chunks, `scale` repeats pixels."""
+    from PIL import PngImagePlugin
+
     info = PngImagePlugin.PngInfo()
     for key, value in (text or {}).items():
         info.add_itxt(key, value)

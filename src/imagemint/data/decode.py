@@ -166,6 +166,7 @@ def decode(items: Sequence[Item], wanted: Wanted) -> Decoded:
     problems: list[tuple[int, str]] = []
     done = enlarged = minted = 0
     deep: Range | None = None
+    core = strip.im  # `strip.paste` comes down to its `paste`, after checks that cost as much as that
     sides: list[int] = []
     with _quiet():
         for position, item in enumerate(items):
@@ -184,11 +185,12 @@ def decode(items: Sequence[Item], wanted: Wanted) -> Decoded:
                     return Decoded(b"", [], "size")
                 enlarged += image.width < w or image.height < h
                 image = fitted(image, wanted.size, wanted.fit)
-            if mode == "L" and image.mode == "RGB":
-                image = images.gray_pil(image)
+            if image.mode != mode:
+                image = images.gray_pil(image) if mode == "L" else image.convert(mode)
             minted += loaded.minted
-            deep = loaded.deep | deep if loaded.deep else deep
-            strip.paste(image, (0, h * done))  # gray becomes the strip's mode
+            if loaded.deep:
+                deep = loaded.deep | deep
+            core.paste(image.im, (0, h * done, w, h * done + h))
             done += 1
     strip = strip.crop((0, 0, w, h * done)) if done < len(items) else strip
     return Decoded(strip.tobytes(), problems, enlarged=enlarged, sides=sides, minted=minted, deep=deep)
@@ -378,8 +380,9 @@ def _open(data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except Exception as error:
         raise _reason(error) from None
-    if image.width * image.height > MOST_PIXELS:
-        raise Unreadable(f"{image.width:,} x {image.height:,} pixels, more than the {MOST_PIXELS:,} that are read")
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise Unreadable(f"{width:,} x {height:,} pixels, more than the {MOST_PIXELS:,} that are read")
     return image
 
 
@@ -402,7 +405,7 @@ def _whole(image: Image.Image, wanted: Wanted) -> Loaded:
         ratio = min(image.size) / (max(wanted.size) * _DRAFT_GAP)
         if ratio >= 2:
             image.draft(None, (int(image.width / ratio), int(image.height / ratio)))
-    layout = _layout_of_16_bits(image)
+    layout = "" if image.mode == "L" else _layout_of_16_bits(image)
     image.load()
     upright = _UPRIGHT.get(_orientation(image))
     gray = _is_gray(image) or layout.startswith("LA")
