@@ -144,8 +144,7 @@ def _is_tar(name: str) -> bool:
 
 def _only(tree: Tree, kind: Callable[[str], bool]) -> list[str]:
     """Paths of the files of such a kind, sorted; none where the tree has images too."""
-    names = sorted(filter(kind, tree.files), key=order)
-    return [] if names and any(map(is_image, tree.files)) else names
+    return [] if any(map(is_image, tree.files)) else sorted(filter(kind, tree.files), key=order)
 
 
 def _is_stylegan(path: Path) -> bool:

@@ -105,9 +105,9 @@ def is_image(name: str) -> bool:
     return name[name.rfind(".") :].casefold() in ENDINGS
 
 
-def order(name: str) -> tuple[str, ...]:
+def order(name: str) -> str:
     """Sorts paths folder by folder: "a/2.png" before "a-b/1.png"."""
-    return tuple(name.split("/"))
+    return name.replace("/", "\0")
 
 
 def open_tree(path: Path, stack: ExitStack, names_encoding: str | None = None) -> Tree:
