@@ -67,7 +67,7 @@ def demo(out: Path | str) -> Study:
 
 
 def real_beside_minted(real: Pack, minted: Pack, columns: int = 10, height: int = 40) -> np.ndarray:
-    """One picture uint8 `[c, H, W]`: the first images of each class, real left, minted right, one class a row."""
+    """One picture uint8 `[c, H, W]`: the first images of each class, real left, minted right, one class per row."""
     scale = max(1, height // real.size[0])
     halves = []
     for side in (real, minted):

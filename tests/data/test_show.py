@@ -103,7 +103,7 @@ def test_the_page_shows_images_of_the_pack_under_their_class(tmp_path: Path, cha
         picture = pack.pixels[index, 0] if channels == 1 else pack.pixels[index].transpose(1, 2, 0)
         np.testing.assert_array_equal(_decoded(source), picture)
         seen.append(label)
-    assert seen == [0] * 12 + [1] * 3 + [2] * 12 + [-1] * 2  # one class a row, in label order
+    assert seen == [0] * 12 + [1] * 3 + [2] * 12 + [-1] * 2  # one class per row, in label order
 
 
 def test_small_images_are_enlarged_and_large_ones_reduced(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One GAN a class: a bank is its members, whatever the order of the labels."""
+"""One GAN per class: a bank is its members, whatever the order of the labels."""
 
 from __future__ import annotations
 

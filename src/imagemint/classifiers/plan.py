@@ -38,7 +38,7 @@ class ClassifierPlan(BaseModel):
     at_least: int = Field(default=AT_LEAST, ge=0, le=10**12, description="Images that a classifier sees, at least.")
 
     def images_seen(self, images: int) -> int:
-        """How many images a classifier sees that has so many different ones to learn from."""
+        """How many images per classifier sees that has so many different ones to learn from."""
         return max(round(self.epochs * images), self.at_least, 1)
 
     def rate(self, first: float, images_seen: int, of: int, images: int) -> float:

@@ -199,7 +199,7 @@ def _proposals(count: int, vectors: Vectors, reach: float, advance: Callable[...
 
 
 def _hash_vectors(pack: Pack, images: np.ndarray) -> Vectors:
-    """Hashes as float32 +-1: their inner product is 64 - 2 x (bits that differ). In memory: 8 bytes an image."""
+    """Hashes as float32 +-1: their inner product is 64 - 2 x (bits that differ). In memory: 8 bytes per image."""
     hashes = np.empty(len(images), np.uint64)
     done = 0
     with progress(len(images), "hashes") as advance:

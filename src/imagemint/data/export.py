@@ -1,4 +1,4 @@
-"""Packs written out in the formats of other programs: one function a format, in the table `FORMATS`.
+"""Packs written out in the formats of other programs: one function per format, in the table `FORMATS`.
 
 Pixels are never changed: images are stored as PNG or as raw bytes. PNGs of minted images carry their provenance in
 their text chunks (`class`, `seed`, `run`, `checkpoint`, `recipe`, ...). Class names, in label order, stand in the

@@ -1,4 +1,4 @@
-"""A pack: a labelled image data set on disk, the one thing that flows through the house.
+"""A pack: a labelled image data set on disk, of the same form for real and minted images.
 
     PACK/
       pixels.npy      uint8 [n, c, h, w], memory-mapped when opened
@@ -217,7 +217,14 @@ class Pack:
 
 
 def open_pack(path: Path | str | Pack) -> Pack:
-    """Open a pack without reading its pixels. Raises PackError where it is missing, damaged or cut short."""
+    """Open a pack without reading its pixels. Raises PackError where it is missing, damaged or cut short.
+
+    >>> import imagemint
+    >>> _ = imagemint.pack("digits", "digits.pack")
+    >>> digits = open_pack("digits.pack")
+    >>> len(digits), digits.size, digits.pixels.shape
+    (1797, (8, 8), (1797, 1, 8, 8))
+    """
     if isinstance(path, Pack):
         return path
     path = Path(path)

@@ -25,7 +25,7 @@ SHOWN_GROUPS = 6  # of duplicates
 SHOWN_LINES = 20  # of unreadable files
 THUMBNAIL = 128  # pixels: larger images are reduced to it
 
-# Issue threads of GAN trainers report collapse or plain copies below about this many images a class, and a study of
+# Issue threads of GAN trainers report collapse or plain copies below about this many images per class, and a study of
 # rare classes finds that minted images hurt below a boundary between 20 and 50 (arXiv 2603.16134).
 FEW_IMAGES = 20
 # Our choice: beyond it, fewer than one image in six of a batch is of the smaller class even where there are only two.

@@ -89,7 +89,7 @@ def _left_out(facts: Facts) -> str:
 
 
 def _profile(facts: Facts) -> str:
-    """One thin bar a class, from the largest to the smallest."""
+    """One thin bar per class, from the largest to the smallest."""
     counts = np.sort([float(each.images) for each in facts.classes])[::-1]
     what = f"Images of each of the {len(counts):,} classes, from {counts[0]:,.0f} down to {counts[-1]:,.0f}"
     bars = _bars(counts, gap=0.25 if len(counts) < 300 else 0)

@@ -279,7 +279,7 @@ def npz(file: Path, split: str | None) -> Contents:
         values = values[:, 0]
     if values.shape != (len(pixels),):
         raise SourceError(
-            f"{labels} of {file} has shape {list(values.shape)}", f"[{len(pixels)}], one an image", "mend the labels"
+            f"{labels} of {file} has shape {list(values.shape)}", f"[{len(pixels)}], one per image", "mend the labels"
         )
     if values.dtype.kind in "US":
         text = [str(each) for each in values.astype(str).tolist()]

@@ -104,7 +104,7 @@ def numbered_labels(
     Label k keeps its number. The names are `names`, or "0", "1", ... up to the largest label, also where a number in
     between has no image, so that two files of one data set agree. `where` names the source in errors.
     """
-    wanted = "whole numbers from 0, one an image"
+    wanted = "whole numbers from 0, one per image"
     if values.dtype.kind not in "iu":
         raise SourceError(
             f"labels of {where} are {values.dtype}", wanted, "write the class of each image as a number"

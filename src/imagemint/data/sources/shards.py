@@ -89,7 +89,7 @@ def parquet(tree: Tree, names: Sequence[str], split: str | None) -> Contents:
     except (pa.ArrowException, OSError) as error:
         raise _parquet_damage(error, tree.title) from None
     if not sum(rows):
-        raise SourceError(f"{tree.title} has no row", "an image a row", "check the path")
+        raise SourceError(f"{tree.title} has no row", "one image per row", "check the path")
     row_names = [f"{name} row {k}" for name, count in zip(names, rows, strict=True) for k in range(count)]
 
     def start() -> Iterator[Item]:
@@ -266,7 +266,7 @@ def tfrecord(tree: Tree, names: Sequence[str], split: str | None) -> Contents:
             numbers.append(label)
             row_names.append(f"{name} record {k}")
     if not numbers:
-        raise SourceError(f"{tree.title} has no record", "an image a record", "check the path")
+        raise SourceError(f"{tree.title} has no record", "one image per record", "check the path")
 
     def start() -> Iterator[Item]:
         for path in paths:

@@ -89,7 +89,7 @@ def _labels(value: Any, where: str) -> dict[str, int]:
         if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < 1 << 31:
             raise SourceError(f"{where} gives {name} the label {json.dumps(label)}", "numbers from 0", "mend it")
         if labels.setdefault(name, label) != label:
-            raise SourceError(f"{where} gives {name} two labels", "one label an image", "mend it")
+            raise SourceError(f"{where} gives {name} two labels", "one label per image", "mend it")
     return labels
 
 
