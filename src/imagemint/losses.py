@@ -1,8 +1,8 @@
-"""Adversarial losses and penalties: pure functions of logits, one value per sample.
+"""Adversarial losses and penalties: pure functions of logits, one value a sample.
 
 Every loss takes `(real, fake)`, float `[n]` each, in this order; means, weights and steps belong to the caller.
 `d` is what the discriminator lowers, `g` what the generator lowers. Only relativistic losses look at `real` in `g`.
-The semi-supervised loss takes `(real, fake, labels)`: float `[n, k + 1]` logits, one per class and a last one for
+The semi-supervised loss takes `(real, fake, labels)`: float `[n, k + 1]` logits, one a class and a last one for
 *generated*, and int64 `[n]` labels of the real images, -1 where there is none.
 """
 
@@ -25,7 +25,7 @@ class AdversarialLoss(NamedTuple):
     g: PerSample
     needs_real: bool  # g looks at real logits
     source: str
-    outputs: Literal[1, "k+1"] = 1  # logits per image
+    outputs: Literal[1, "k+1"] = 1  # logits an image
 
 
 # softplus(-x) = -log sigmoid(x): the cross-entropy of a logit that should say "real"; softplus(x): "fake".
@@ -113,7 +113,7 @@ def feature_matching(real: Tensor, fake: Tensor) -> Tensor:
     """|mean real feature - mean fake feature|^2 of D's last hidden layer, float `[n, f]` each -> a scalar.
 
     Salimans et al. 2016, sec. 3.1: what G lowers in place of its adversarial loss. A statement on the batch, hence no
-    value per sample.
+    value a sample.
     """
     return (real.flatten(1).mean(0) - fake.flatten(1).mean(0)).square().sum()
 
@@ -140,7 +140,7 @@ def smoothed(d: PerSample, smoothing: float) -> PerSample:
 
 
 def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
-    """(|gradient of the logit by its image| - 1)^2, one value per sample: float `[n]` (Gulrajani et al. 2017, eq. 3).
+    """(|gradient of the logit by its image| - 1)^2, one value a sample: float `[n]` (Gulrajani et al. 2017, eq. 3).
 
     `images` are the points between real and fake at which `logits` were computed; they require a gradient.
     """
@@ -148,7 +148,7 @@ def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
 
 
 def zero_centred(logits: Tensor, images: Tensor) -> Tensor:
-    """|gradient of the logit by its image|^2, one value per sample: float `[n]`.
+    """|gradient of the logit by its image|^2, one value a sample: float `[n]`.
 
     At real images this is R1, at fake ones R2 (Mescheder et al. 2018, eq. 9 and 10, without gamma / 2).
     `logits` `[n]` must have been computed from `images` `[n, c, h, w]`, which require a gradient.

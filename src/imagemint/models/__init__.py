@@ -1,4 +1,4 @@
-"""Networks: one file per family, generator and discriminator side by side, the paper cited.
+"""Networks: one file a family, generator and discriminator side by side, the paper cited.
 
 To add a family: a file with `Options` and `build`, and one row in MODELS. `mitlgan` has no row: it is built from
 trained generators (`join`), not from options alone.

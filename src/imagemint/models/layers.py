@@ -2,7 +2,7 @@
 
 The labelled ones know the label as if its one-hot planes had been joined to their input. A convolution over [x, y]
 is the sum of a convolution over x and one over y. The planes of y are constant for a class, so their part is one map
-a class, computed once per call instead of once per image: an exact identity that also keeps the channel counts of x
+a class, computed once a call instead of once an image: an exact identity that also keeps the channel counts of x
 even, which the hardware likes.
 """
 

@@ -1,4 +1,4 @@
-"""One GAN per class: Sterzinger, Stippel & Zogaj 2020. The label says which GAN an image goes through, so it is free.
+"""One GAN a class: Sterzinger, Stippel & Zogaj 2020. The label says which GAN an image goes through, so it is free.
 
 A bank holds a generator and a discriminator for every class; the members share nothing. In a `balanced` batch each
 member sees `batch_size` images of its class, so they train side by side as if each were alone. The loss is a mean

@@ -1,7 +1,7 @@
 """The choice of the final weights: the best by a stated measure against a held-out part of the training pack.
 
 The measure is `fd_lenet`, the Frechet distance between samples and held-out real images on features of a LeNet that
-has learned the rest of the training pack. A bank (one GAN per class) is measured class by class and each member's best
+has learned the rest of the training pack. A bank (one GAN a class) is measured class by class and each member's best
 weights are kept on their own, as Sterzinger, Stippel & Zogaj 2020 chose an epoch for each class; any other
 generator is measured as a whole. Held-out images never reach the GAN or the judge; a test pack plays no part.
 
@@ -12,7 +12,7 @@ what grows is the luck in the choice. With fewer than two held-out images of a c
 There is a look every `choose_every` images and one at the end, so a run that was extended has had one look more, at
 its old end, than one that went through.
 
-RUN/choice.jsonl has one line per look: images_seen, `fd_lenet` by class name (or "all"), `chosen` names that are better
+RUN/choice.jsonl has one line a look: images_seen, `fd_lenet` by class name (or "all"), `chosen` names that are better
 than ever before, `n_real` and `n_minted` behind each number, and the judge's hash.
 """
 
