@@ -16,10 +16,6 @@ SCRIPTS = sorted([*(ROOT / "experiments").rglob("*.py"), *(ROOT / "benchmarks").
 UNREVISED: set[str] = {
     "docs/map.md",
     "src/imagemint/baselines.py",
-    "src/imagemint/data/show.py",
-    "src/imagemint/data/sources/arrays.py",
-    "src/imagemint/data/sources/contents.py",
-    "src/imagemint/data/sources/stylegan.py",
     "src/imagemint/losses.py",
     "src/imagemint/metrics/judge.py",
     "src/imagemint/metrics/manifold.py",
