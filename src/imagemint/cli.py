@@ -15,6 +15,7 @@ import typer
 
 import imagemint
 from imagemint import progress
+from imagemint.classifiers.plan import ClassifierPlan
 from imagemint.cli_edit import app as edit_app
 from imagemint.cli_options import options_of
 from imagemint.errors import ImagemintError
@@ -200,6 +201,7 @@ def mint(
 
 
 @app.command()
+@options_of(ClassifierPlan, "classifier", "epochs", "at_least")
 def measure(
     pack: PackArgument,
     against: Annotated[Path, typer.Option("--against", metavar="PACK", help="The real images.")],
@@ -213,9 +215,13 @@ def measure(
     ] = "lenet",
     seed: SeedOption = 0,
     as_json: JsonOption = False,
+    epochs: Annotated[float | None, typer.Option(help="Passes of the judge, at least; default: 5.")] = None,
+    at_least: Annotated[int | None, typer.Option(help="Images the judge sees, at least; default: 40,000.")] = None,
+    **judge: Any,
 ) -> None:
     """Measure a minted pack against a real one; every number beside what real images get."""
-    measures = imagemint.measure(pack, against, features=features, seed=seed)
+    given = {"epochs": epochs, "at_least": at_least, **judge}
+    measures = imagemint.measure(pack, against, features=features, seed=seed, **given)
     _print_json(measures.model_dump(mode="json")) if as_json else _print(measures.table())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -206,3 +208,8 @@ def test_the_probe_learns_augmented_copies_too(network: Path) -> None:
         for augment in (None, darker)
     )
     assert calls == [100] * 4 and plain.weights_hash() != copied.weights_hash()
+
+
+def test_reading_a_plan_does_not_wait_for_torch() -> None:
+    code = "import sys; from imagemint.classifiers import ClassifierPlan; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -14,7 +14,7 @@ import torch
 
 from imagemint.classifiers import outside
 from imagemint.data.pack import Pack
-from imagemint.errors import MeasureError, NetworkError
+from imagemint.errors import ArgumentError, MeasureError, NetworkError
 from imagemint.metrics.comparison import Comparison, Weights
 from imagemint.metrics.judge import judge_split
 from imagemint.metrics.measures import METRICS, Measures, Metric, measure, metric_named
@@ -282,6 +282,15 @@ def test_a_network_of_ones_own_and_the_one_that_has_a_right_to_the_name_fid(
     monkeypatch.setattr(outside, "INCEPTION_WIDTH", 24)
     found = measure(others, real, features=f"file:{file}")
     assert list(found.values)[:2] == ["fid", "kid"] and metric_named("kid") is METRICS["kd"]
+
+
+def test_how_the_judge_learns_can_be_chosen(real: Pack, others: Pack, clean: Measures) -> None:
+    slow = measure(others, real, learning_rate=1e-6, at_least=1_000)
+    assert slow["classifier_score"].value < 0.5 < clean["classifier_score"].value
+    assert slow.judge_plan["learning_rate"] == 1e-6 and clean.judge_plan["epochs"] == 5
+    for wrong in ({"decay": "cosine"}, {"batch_size": 0}, {"classifier": "resnet"}, {"momentum": 1}):
+        with pytest.raises(ArgumentError, match=next(iter(wrong)).replace("_", "-").replace("classifier", "judge")):
+            measure(others, real, **wrong)
 
 
 def test_features_that_nobody_knows_are_refused(real: Pack, others: Pack) -> None:

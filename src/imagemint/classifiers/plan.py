@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from imagemint.errors import ArgumentError
 
 AT_LEAST = 40_000  # images that a classifier sees however small its pack: 100 images x 20 epochs would not train it
 FINAL_DECAY = 0.01  # of the learning rate, at the end of `even`
@@ -49,3 +51,18 @@ class ClassifierPlan(BaseModel):
             "constant": 1.0,
         }
         return first * factor[self.decay]
+
+
+def make_plan(**options: Any) -> ClassifierPlan:
+    """A plan from whatever differs from the defaults; None stands for the default. Raises ArgumentError.
+
+    >>> make_plan(decay="constant", batch_size=None).batch_size
+    64
+    """
+    try:
+        return ClassifierPlan(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"])).replace("_", "-")
+        wanted = first["msg"][0].lower() + first["msg"][1:]
+        raise ArgumentError(f"--{name} {first['input']!r}", wanted, f"change --{name}") from None

@@ -7,16 +7,18 @@ of the held-out images is the floor that minted images are compared with.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from imagemint import seeds
-from imagemint.classifiers import AT_LEAST, LeNet, train_classifier
+from imagemint.classifiers import AT_LEAST, ClassifierPlan, LeNet, make_plan, train_classifier
 from imagemint.data.duplicates import exact_groups
 from imagemint.data.pack import Pack
+from imagemint.errors import ArgumentError
 from imagemint.progress import progress
 
-# System C trains its judge for 5 epochs; small packs get more (AT_LEAST).
+# As long as Rzayev & Weldegebriel train theirs; small packs get more (AT_LEAST).
 JUDGE_EPOCHS = 5
 
 
@@ -51,9 +53,19 @@ def judge_split(pack: Pack, wanted: np.ndarray, seed: int) -> JudgeSplit:
     return JudgeSplit(np.flatnonzero(learned), np.flatnonzero(held_out), np.flatnonzero(twins))
 
 
-def train_judge(pack: Pack, reference: np.ndarray, seed: int) -> LeNet:
-    """A LeNet that has learned the images `reference` of a pack."""
-    images_seen = max(JUDGE_EPOCHS * len(reference), AT_LEAST)
+def judge_plan(**options: Any) -> ClassifierPlan:
+    """How the judge learns: 5 epochs and at least 40,000 images, but for what `options` say. Raises ArgumentError."""
+    given = {name: value for name, value in options.items() if value is not None}
+    plan = make_plan(**{"epochs": JUDGE_EPOCHS, "at_least": AT_LEAST, **given})
+    if plan.classifier != "lenet":
+        raise ArgumentError(f"judge {plan.classifier!r}", "lenet, the one judge", "leave it out")
+    return plan
+
+
+def train_judge(pack: Pack, reference: np.ndarray, seed: int, plan: ClassifierPlan | None = None) -> LeNet:
+    """A LeNet that has learned the images `reference` of a pack; `plan` as `judge_plan` makes it."""
+    plan = plan or judge_plan()
+    images_seen = plan.images_seen(len(reference))
     with progress(images_seen, "judge") as advance:
         judge = train_classifier(
             pack.pixels[reference],
@@ -61,6 +73,7 @@ def train_judge(pack: Pack, reference: np.ndarray, seed: int) -> LeNet:
             len(pack.classes),
             images_seen=images_seen,
             seed=seeds.derive(seed, "judge"),
+            plan=plan,
             advance=advance,
         )
     assert isinstance(judge, LeNet)

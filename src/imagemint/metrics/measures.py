@@ -41,7 +41,7 @@ from imagemint.metrics.comparison import Comparison, Side, Weights
 from imagemint.metrics.copies import SHOWN, nearest_features, summary
 from imagemint.metrics.features import Features, feature_file, features_of
 from imagemint.metrics.frechet import frechet_distances
-from imagemint.metrics.judge import JudgeSplit, judge_split, train_judge
+from imagemint.metrics.judge import JudgeSplit, judge_plan, judge_split, train_judge
 from imagemint.metrics.kernel import kernel_distance
 from imagemint.metrics.nearest import Nearest
 from imagemint.metrics.scores import classifier_score, diversity
@@ -213,6 +213,7 @@ class Measures(BaseModel):
     minted: str  # fingerprint
     against: str  # fingerprint
     judge: str  # sha256 of the judge's weights
+    judge_plan: dict[str, Any]  # how the judge learned
     seed: int
 
     def __getitem__(self, name: str) -> Measure:
@@ -236,16 +237,22 @@ class Measures(BaseModel):
 
 
 def measure(
-    minted: Pack | Path | str, against: Pack | Path | str, *, features: str = "lenet", seed: int = 0
+    minted: Pack | Path | str,
+    against: Pack | Path | str,
+    *,
+    features: str = "lenet",
+    seed: int = 0,
+    **judge_options: Any,
 ) -> Measures:
     """Measure a minted pack against a real one: `METRICS`, and the judge's confusion matrix.
 
     `features` are `lenet` (learned from the real pack), `pixels`, or `file:PATH` (a network of your own, see
-    `imagemint.classifiers.outside`). Needs at least 50 images on either side in classes that both have. The same
-    packs, features and seed give the same numbers. Raises MeasureError where the packs do not fit or are too small,
-    and NetworkError for a features file that cannot be used.
+    `imagemint.classifiers.outside`). `judge_options` say how the judge learns: learning_rate, decay, batch_size,
+    epochs and at_least of `ClassifierPlan`. Needs at least 50 images on either side in classes that both have. The
+    same packs, features and seed give the same numbers. Raises MeasureError where the packs do not fit or are too
+    small, and NetworkError for a features file that cannot be used.
     """
-    seed = whole(seed, "--seed", 0)
+    seed, plan = whole(seed, "--seed", 0), judge_plan(**judge_options)
     minted, against = open_pack(minted), open_pack(against)
     labels = _matching_labels(minted, against)
     file = feature_file(features, against)
@@ -258,7 +265,7 @@ def measure(
     asked = np.flatnonzero(counts[labels.clip(0)] * (labels >= 0)) if labelled else np.arange(len(labels))
     _check_left(len(asked), len(split.held_out))
 
-    judge = train_judge(against, split.reference, seed)
+    judge = train_judge(against, split.reference, seed, plan)
     learned = split.reference
     if labelled:  # the judge learns every class; compared are those of both packs
         learned = learned[counts[against.labels[learned]] > 0]
@@ -288,6 +295,7 @@ def measure(
         minted=minted.fingerprint,
         against=against.fingerprint,
         judge=judge.weights_hash(),
+        judge_plan=plan.model_dump(exclude={"classifier"}),
         seed=seed,
     )
 
