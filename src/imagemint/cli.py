@@ -31,16 +31,23 @@ app = typer.Typer(
 app.add_typer(edit_app, name="edit")
 
 PackArgument = Annotated[Path, typer.Argument(metavar="PACK", help="A folder that imagemint pack or mint wrote.")]
-DestArgument = Annotated[Path, typer.Argument(metavar="DEST", help="A folder that is not there yet.")]
+DestArgument = Annotated[Path, typer.Argument(metavar="DEST", help="A new folder; nothing may be there yet.")]
 _CLASSES_SHOWN = 12  # by name, with their counts, on one line
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 RecipeOption = Annotated[str, typer.Option("--recipe", help="A name from imagemint recipes, or a YAML file.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe field.")]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Everything random follows from it.")]
-EpochsOption = Annotated[
-    float | None, typer.Option("--epochs", help="Passes over the pack, instead of the recipe's.")
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a field of the recipe; may be repeated."),
 ]
-ImagesOption = Annotated[int | None, typer.Option("--images", help="Images seen, instead of the recipe's.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
+EpochsOption = Annotated[
+    float | None,
+    typer.Option("--epochs", help="Train for this many passes over the pack, instead of the recipe's length."),
+]
+ImagesOption = Annotated[
+    int | None,
+    typer.Option("--images", help="Train until this many images were seen, instead of the recipe's length."),
+]
 
 
 @app.command()
@@ -49,14 +56,23 @@ def pack(
         str, typer.Argument(help="Folder, zip, tar, IDX folder, list of files, or a name: digits, ...")
     ],
     dest: DestArgument,
-    size: Annotated[str | None, typer.Option(metavar="N | HxW", help="Bring every image to this size.")] = None,
-    channels: Annotated[
-        int | None, typer.Option(metavar="1 | 3", help="1 gray, 3 colour; default: as found.")
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="N | HxW", help="Fit every image to this size, in pixels; default: as found."),
     ] = None,
-    fit: Annotated[str, typer.Option(metavar="crop | pad | stretch", help="How to fit other proportions.")] = "crop",
-    split: Annotated[str | None, typer.Option(metavar="NAME", help="Which part, where a source has several.")] = None,
+    channels: Annotated[
+        int | None, typer.Option(metavar="1 | 3", help="1 for gray, 3 for colour; default: as found.")
+    ] = None,
+    fit: Annotated[
+        str,
+        typer.Option(metavar="crop | pad | stretch", help="How an image of other proportions is fitted to the size."),
+    ] = "crop",
+    split: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which part to take, such as train, where a source has several."),
+    ] = None,
     folders_are_classes: Annotated[
-        bool, typer.Option("--folders-are-classes", help="Take the folders at the top for classes without asking.")
+        bool, typer.Option("--folders-are-classes", help="Take the folders at the top for the classes.")
     ] = False,
     path_column: Annotated[
         str | None, typer.Option(metavar="NAME", help="The column of a list that names the image.")
@@ -66,12 +82,14 @@ def pack(
     ] = None,
     names_encoding: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Of the names in a zip or tar that does not tell: shift_jis, ..."),
+        typer.Option(
+            metavar="NAME", help="Encoding of file names in a zip or tar that does not state it, such as shift_jis."
+        ),
     ] = None,
     levels: Annotated[
         str | None,
         typer.Option(
-            metavar="BITS | LOW:HIGH | auto", help="Values of gray images of more than 8 bits that become 0 and 255."
+            metavar="BITS | LOW:HIGH | auto", help="Values that become 0 and 255 in gray images of more than 8 bits."
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -118,9 +136,11 @@ def info(pack: PackArgument, as_json: JsonOption = False) -> None:
 @app.command()
 def show(
     pack: PackArgument,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE.html|.png", help="Where the page or picture goes.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE.html|.png", help="The page (.html) or picture (.png) to write.")
+    ],
 ) -> None:
-    """Draw a pack: contact sheet, counts, histograms, duplicates, and warnings of what hurts training."""
+    """Draw a page about a pack: contact sheet, counts, histograms, duplicates, and warnings."""
     from imagemint.data.show import show as draw
 
     _print(draw(pack, out))
@@ -130,10 +150,16 @@ def show(
 def export(
     pack: PackArgument,
     dest: DestArgument,
-    format: Annotated[str, typer.Option(help="folder, tfrecord, webdataset, parquet, npz, idx or stylegan.")],
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Shuffles TFRecords and the lists of a folder.")] = 0,
-    indices: Annotated[bool, typer.Option("--indices", help="Class indices in the lists of a folder.")] = False,
-    absolute: Annotated[bool, typer.Option("--absolute", help="Absolute paths in the lists of a folder.")] = False,
+    format: Annotated[str, typer.Option(help="Format: folder, tfrecord, webdataset, parquet, npz, idx or stylegan.")],
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Seed of the order of TFRecords and of the lists of a folder.")
+    ] = 0,
+    indices: Annotated[
+        bool, typer.Option("--indices", help="Write class indices instead of names into the lists of a folder.")
+    ] = False,
+    absolute: Annotated[
+        bool, typer.Option("--absolute", help="Write absolute paths into the lists of a folder.")
+    ] = False,
 ) -> None:
     """Write a pack in a format that other tools read; a folder has lists of path and label beside its images."""
     from imagemint.data.export import export as write
@@ -145,15 +171,18 @@ def export(
 def train(
     pack: PackArgument,
     recipe: RecipeOption,
-    run: Annotated[Path, typer.Option("--run", metavar="DIR", help="The folder that the training writes.")],
+    run: Annotated[Path, typer.Option("--run", metavar="DIR", help="The folder to write the training into.")],
     epochs: EpochsOption = None,
     images: ImagesOption = None,
     seed: SeedOption = 0,
     settings: SetOption = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that is there.")] = False,
-    device: Annotated[str | None, typer.Option(metavar="cpu | cuda | mps", help="Default: the fastest.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run that is in the folder.")] = False,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="cpu | cuda | mps", help="Where to compute; default: the fastest device that there is."),
+    ] = None,
 ) -> None:
-    """Train a GAN on a pack. Ctrl-C saves; --resume goes on as if it had never stopped."""
+    """Train a GAN on a pack. Ctrl-C saves; --resume continues as if it had never stopped."""
     from imagemint.config import load_recipe
 
     progress.if_stopped("the same command with --resume goes on")
@@ -176,17 +205,28 @@ def train(
 def mint(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that imagemint train wrote.")],
     dest: DestArgument,
-    per_class: Annotated[int | None, typer.Option("--per-class", metavar="N", help="So many of every class.")] = None,
-    counts: Annotated[str | None, typer.Option(metavar="NAME=N,...", help="So many of these classes.")] = None,
+    per_class: Annotated[
+        int | None, typer.Option("--per-class", metavar="N", help="Images to mint per class.")
+    ] = None,
+    counts: Annotated[
+        str | None, typer.Option(metavar="NAME=N,...", help="Images to mint of each named class.")
+    ] = None,
     unlabelled: Annotated[
         int | None,
-        typer.Option("--unlabelled", metavar="N", help="So many without labels."),
+        typer.Option("--unlabelled", metavar="N", help="Unlabelled images to mint."),
     ] = None,
-    at: Annotated[int | None, typer.Option(metavar="IMAGES", help="From this checkpoint, not the newest.")] = None,
+    at: Annotated[
+        int | None,
+        typer.Option(
+            metavar="IMAGES", help="Mint from the checkpoint at this many images seen; default: the newest."
+        ),
+    ] = None,
     seed: SeedOption = 0,
-    batch_size: Annotated[int, typer.Option("--batch-size", help="Images at a time; changes nothing else.")] = 128,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", help="Images that are drawn together; it changes speed and memory only.")
+    ] = 128,
 ) -> None:
-    """Mint labelled images from a run."""
+    """Mint labelled images from a training and write them as a pack."""
     made = imagemint.mint(
         run,
         dest,
@@ -204,7 +244,9 @@ def mint(
 @options_of(ClassifierPlan, "classifier", "epochs", "at_least")
 def measure(
     pack: PackArgument,
-    against: Annotated[Path, typer.Option("--against", metavar="PACK", help="The real images.")],
+    against: Annotated[
+        Path, typer.Option("--against", metavar="PACK", help="The pack of real images to compare with.")
+    ],
     features: Annotated[
         str,
         typer.Option(
@@ -219,7 +261,7 @@ def measure(
     at_least: Annotated[int | None, typer.Option(help="Images the judge sees, at least; default: 40,000.")] = None,
     **judge: Any,
 ) -> None:
-    """Measure a minted pack against a real one; every number beside what real images get."""
+    """Measure minted images against real ones; every number stands beside the one that real images get."""
     given = {"epochs": epochs, "at_least": at_least, **judge}
     measures = imagemint.measure(pack, against, features=features, seed=seed, **given)
     _print_json(measures.model_dump(mode="json")) if as_json else _print(measures.table())
@@ -229,7 +271,12 @@ def measure(
 @options_of(StudyPlan, "recipe")
 def study(
     pack: PackArgument,
-    test: Annotated[Path, typer.Option("--test", metavar="PACK", help="Real images that nothing is trained on.")],
+    test: Annotated[
+        Path,
+        typer.Option(
+            "--test", metavar="PACK", help="The pack of real images to test on; nothing is trained on them."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for rows, runs and the report.")],
     recipe: Annotated[
         str | None,
@@ -237,7 +284,7 @@ def study(
     ] = None,
     **plan: Any,
 ) -> None:
-    """Find out whether minted images help a classifier, and write the report. A stopped study goes on."""
+    """Find out whether minted images help a classifier, and write the report. A stopped study continues."""
     progress.if_stopped("the same command goes on")
     made = imagemint.study(pack, test, recipe, out, **plan)
     _print(made.summary())
@@ -246,11 +293,11 @@ def study(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where everything goes.")] = Path(
-        "imagemint-demo"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="The folder for packs, runs and the report.")
+    ] = Path("imagemint-demo"),
 ) -> None:
-    """Do the whole job on 1,797 handwritten digits and print the path of the report."""
+    """Do everything on 1,797 handwritten digits, from packing to the report."""
     from imagemint.demo import demo as run_demo
 
     made = run_demo(out)
@@ -260,12 +307,16 @@ def demo(
 
 @app.command()
 def recipes(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show this one, layer by layer.")] = None,
-    size: Annotated[str | None, typer.Option(metavar="N | HxW", help="Layers for images of this size ...")] = None,
-    channels: Annotated[int | None, typer.Option(metavar="1 | 3", help="... of so many channels ...")] = None,
-    classes: Annotated[int | None, typer.Option(min=1, help="... and classes; default: typical ones.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A recipe to show, layer by layer.")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="N | HxW", help="Show the layers for images of this size, in pixels.")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(metavar="1 | 3", help="Show the layers for images of this many channels.")
+    ] = None,
+    classes: Annotated[int | None, typer.Option(min=1, help="Show the layers for this many classes.")] = None,
     settings: SetOption = None,
-    parts: Annotated[bool, typer.Option("--parts", help="List what recipes can be made of.")] = False,
+    parts: Annotated[bool, typer.Option("--parts", help="List the parts that recipes can choose from.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the recipes; show one with the layers of its networks; list the parts to choose from."""
@@ -296,7 +347,7 @@ def recipes(
 
 @app.command()
 def runs(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to look, at any depth.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to search, at any depth.")] = Path(),
 ) -> None:
     """List the runs in a folder."""
     from imagemint.runs import list_runs

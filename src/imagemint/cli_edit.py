@@ -86,8 +86,8 @@ def merge(
 def resize(
     pack: Source,
     dest: Dest,
-    width: Annotated[int, typer.Option(help="Pixels.")],
-    height: Annotated[int | None, typer.Option(help="Pixels [default: the width].")] = None,
+    width: Annotated[int, typer.Option(help="Width in pixels.")],
+    height: Annotated[int | None, typer.Option(help="Height in pixels [default: the width].")] = None,
     filter: Annotated[str, typer.Option(help=f"One of {', '.join(edit.FILTERS)}.")] = "lanczos",
 ) -> None:
     """Resize all images (stretched; crop first to keep proportions)."""
@@ -98,8 +98,8 @@ def resize(
 def tile(
     pack: Source,
     dest: Dest,
-    height: Annotated[int, typer.Option(help="Pixels.")],
-    width: Annotated[int | None, typer.Option(help="Pixels [default: the height].")] = None,
+    height: Annotated[int, typer.Option(help="Height in pixels.")],
+    width: Annotated[int | None, typer.Option(help="Width in pixels [default: the height].")] = None,
 ) -> None:
     """Cut every image into tiles, row by row; remainders are dropped."""
     _say(pack, edit.tile(pack, dest, height, width))
@@ -109,10 +109,12 @@ def tile(
 def crop(
     pack: Source,
     dest: Dest,
-    height: Annotated[int, typer.Option(help="Pixels.")],
-    width: Annotated[int | None, typer.Option(help="Pixels [default: the height].")] = None,
-    top: Annotated[int | None, typer.Option(help="First row [default: in the middle].")] = None,
-    left: Annotated[int | None, typer.Option(help="First column [default: in the middle].")] = None,
+    height: Annotated[int, typer.Option(help="Height in pixels.")],
+    width: Annotated[int | None, typer.Option(help="Width in pixels [default: the height].")] = None,
+    top: Annotated[int | None, typer.Option(help="First row of the box, in pixels [default: in the middle].")] = None,
+    left: Annotated[
+        int | None, typer.Option(help="First column of the box, in pixels [default: in the middle].")
+    ] = None,
 ) -> None:
     """Cut the same box out of every image."""
     _say(pack, edit.crop(pack, dest, height, width, top=top, left=left))
@@ -120,13 +122,13 @@ def crop(
 
 @app.command()
 def invert(pack: Source, dest: Dest) -> None:
-    """Black becomes white: 255 - p."""
+    """Invert the pixels, p to 255 - p: black becomes white."""
     _say(pack, edit.invert(pack, dest))
 
 
 @app.command()
 def grayscale(pack: Source, dest: Dest) -> None:
-    """RGB to gray: 0.2989 r + 0.5870 g + 0.1140 b."""
+    """Turn colour into gray: 0.2989 r + 0.5870 g + 0.1140 b."""
     _say(pack, edit.grayscale(pack, dest))
 
 
@@ -136,7 +138,7 @@ def blur(
     dest: Dest,
     sigma: Annotated[float, typer.Option(help="Standard deviation of the Gaussian in pixels.")],
 ) -> None:
-    """Blur all images, as a background out of focus is."""
+    """Blur all images, as a background that is out of focus."""
     _say(pack, edit.blur(pack, dest, sigma))
 
 
@@ -145,7 +147,7 @@ def rename(
     pack: Source,
     dest: Dest,
     names: Annotated[list[str], typer.Option("--names", help=f"old=new,old=new,... {_QUOTES}")],
-    join: Annotated[bool, typer.Option("--join", help="Classes with the same new name become one.")] = False,
+    join: Annotated[bool, typer.Option("--join", help="Join classes that get the same new name.")] = False,
 ) -> None:
     """Give classes other names."""
     known, pairs = set(open_pack(pack).classes), dict[str, str]()
@@ -165,7 +167,7 @@ def drop(
     dest: Dest,
     classes: Annotated[list[str], typer.Option("--classes", help=f"name,name,... {_QUOTES}")],
 ) -> None:
-    """Leave classes out, images and names."""
+    """Remove classes, their images and their names."""
     _say(pack, edit.drop(pack, dest, _listed(classes)))
 
 
@@ -186,7 +188,10 @@ def balance(
     pack: Source,
     dest: Dest,
     over: Annotated[
-        bool, typer.Option("--over/--down", help="Up to the largest class, or down to the smallest.")
+        bool,
+        typer.Option(
+            "--over/--down", help="Repeat images up to the largest class, or take some down to the smallest."
+        ),
     ] = False,
     seed: Seed = 0,
 ) -> None:
@@ -202,7 +207,7 @@ def unlabel(
     keep: Annotated[int, typer.Option(help="Labels to keep per class.")],
     seed: Seed = 0,
 ) -> None:
-    """Take labels away, all but a few of each class."""
+    """Remove the labels of all but a few images of each class."""
     _say(pack, edit.unlabel(pack, dest, keep, seed=seed))
 
 
@@ -211,9 +216,9 @@ def augment(
     pack: Source,
     dest: Dest,
     variants: Annotated[int, typer.Option("--variants", "-n", help="Changed copies per image.")] = 1,
-    preset: Annotated[str, typer.Option(help=f"One of {', '.join(edit.PRESETS)}.")] = "gentle",
-    flip_horizontal: Annotated[float | None, typer.Option(help="Probability.")] = None,
-    flip_vertical: Annotated[float | None, typer.Option(help="Probability.")] = None,
+    preset: Annotated[str, typer.Option(help=f"Ranges to start from: {', '.join(edit.PRESETS)}.")] = "gentle",
+    flip_horizontal: Annotated[float | None, typer.Option(help="Probability of a left-right mirror, 0 to 1.")] = None,
+    flip_vertical: Annotated[float | None, typer.Option(help="Probability of a top-bottom mirror, 0 to 1.")] = None,
     rotation: Annotated[float | None, typer.Option(help="Largest angle in degrees, either way.")] = None,
     shear: Annotated[float | None, typer.Option(help="Largest angle in degrees, either way.")] = None,
     zoom: Annotated[
@@ -222,10 +227,10 @@ def augment(
     ] = None,
     brightness: Annotated[tuple[float, float] | None, typer.Option(metavar="MIN MAX", help="Factor.")] = None,
     distortion: Annotated[float | None, typer.Option(help="Largest displacement as a fraction of the side.")] = None,
-    keep: Annotated[bool, typer.Option(help="Keep the images themselves, too.")] = True,
+    keep: Annotated[bool, typer.Option(help="Keep the original images too.")] = True,
     seed: Seed = 0,
 ) -> None:
-    """Add changed copies of every image: flipped, turned, sheared, zoomed, distorted, darker."""
+    """Add changed copies of every image: mirrored, rotated, sheared, zoomed, distorted, darker."""
     if preset not in edit.PRESETS:
         raise PackError(f"preset {preset!r}", ", ".join(edit.PRESETS), "choose one of them")
     own: dict[str, Any] = {
@@ -260,10 +265,10 @@ def dedup(
     pack: Source,
     dest: Dest,
     near: Annotated[
-        bool, typer.Option("--near", help="Near duplicates, too: re-encoded, rescaled, brightened.")
+        bool, typer.Option("--near", help="Remove near duplicates too: re-encoded, rescaled or brightened copies.")
     ] = False,
 ) -> None:
-    """Keep the first of equal images."""
+    """Remove duplicates: keep the first of equal images."""
     _say(pack, edit.dedup(pack, dest, near=near))
 
 
