@@ -17,7 +17,6 @@ UNREVISED: set[str] = {
     "docs/map.md",
     "src/imagemint/baselines.py",
     "src/imagemint/losses.py",
-    "src/imagemint/metrics/judge.py",
     "src/imagemint/metrics/manifold.py",
     "src/imagemint/models/cdcgan.py",
     "src/imagemint/models/conv.py",
