@@ -6,15 +6,14 @@ import shlex
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
-from urllib.parse import unquote
 
+from imagemint.data.names import LABELS, from_folder, from_lines
 from imagemint.data.sources.contents import Contents, class_order, endings, named_labels
 from imagemint.data.sources.structure import Folder, is_about_images, is_nameless
 from imagemint.data.sources.tree import TAR_ENDINGS, ZIP_ENDINGS, Tree, is_image, order
 from imagemint.errors import SourceError
 from imagemint.words import counted, listed, shown
 
-LABELS = "labels.txt"
 ARCHIVES = (*ZIP_ENDINGS, *TAR_ENDINGS, ".rar", ".7z")
 _READABLE = "PNG, JPEG, BMP, GIF, PPM, WebP or TIFF images"
 _FOREIGN = {  # images that are not read, by their endings
@@ -123,8 +122,7 @@ def listed_classes(tree: Tree) -> list[str] | None:
     """The class names in a `labels.txt` at the root, one per line, in label order; None where there is none."""
     if LABELS not in tree.files:
         return None
-    lines = tree.content(LABELS).decode("utf-8-sig", "replace").splitlines()
-    return [line for line in lines if line.strip()]
+    return from_lines(tree.content(LABELS).decode("utf-8-sig", "replace"))
 
 
 def _class_names(tree: Tree, folders: list[str]) -> tuple[dict[str, str], list[str]]:
@@ -133,7 +131,7 @@ def _class_names(tree: Tree, folders: list[str]) -> tuple[dict[str, str], list[s
     A folder may carry its class's name as in web addresses (`a%2Fb` is `a/b`), as `imagemint export` writes it.
     """
     listed_names = listed_classes(tree) or []
-    for spelled in (printable, lambda folder: printable(unquote(folder))):
+    for spelled in (printable, lambda folder: printable(from_folder(folder))):
         names = {folder: spelled(folder) for folder in folders}
         if sorted(names.values()) == sorted(map(printable, listed_names)):
             return names, [printable(name) for name in listed_names]

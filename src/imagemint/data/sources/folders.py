@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from imagemint.data.names import LABELS
 from imagemint.data.sources import beside, files, pixels, structure, tables
 from imagemint.data.sources.beside import Beside
 from imagemint.data.sources.contents import Asked, Contents, choose_split
@@ -177,7 +178,7 @@ def _no_image(level: Level) -> SourceError:
         if isinstance(item, str) and pixels.holds(Path(item)):
             found = f"{level.tree.title} has no image, but pixels in {name}"
             return SourceError(found, "images", f"imagemint pack {shlex.quote(item)} DEST")
-    return files.no_image(level.tree, [name for name in others if name != files.LABELS])
+    return files.no_image(level.tree, [name for name in others if name != LABELS])
 
 
 def _by_list(level: Level, each: Beside, images: list[str]) -> Contents:
