@@ -144,16 +144,16 @@ def read(level: Level, asked: Asked) -> Contents:
     tree, here = level.tree, level.here
     if asked.folders_are_classes:
         return _remarked(level, files.read(tree, here))
-    images = sorted(here.paths(), key=order)
-    if not images:
+    if not here.total:
         raise _no_image(level)
+    images = list(here.paths())
     found = beside.lists(level.root, level.inside, images)
     doubt = structure.doubt(here, answered=level.answered)
     fitting = [each for each in found if each.fits]
     one = len(here.filled()) + bool(here.images) == 1  # all images in one place, whatever its name
     if fitting and (doubt is not None or one):
         _check_one(level, fitting, images)
-        return _by_list(level, fitting[0], images)
+        return _by_list(level, fitting[0], sorted(images, key=order))
     if doubt is None and one and not here.images and found:
         doubt = Doubt(
             f"has all its images in one folder, {shown(next(iter(here.filled())))}, and lists of labels", []

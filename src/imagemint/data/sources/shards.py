@@ -16,18 +16,11 @@ from imagemint.data.decode import Item, Missing, Raw
 from imagemint.data.pack import UNLABELLED
 from imagemint.data.sources.contents import Contents, choose_shards, first, named_labels, numbered_labels, some
 from imagemint.data.sources.files import listed_classes, printable
-from imagemint.data.sources.tree import Tree, is_image, open_tree, order
+from imagemint.data.sources.tree import Tree, is_image, open_tree
 from imagemint.errors import SourceError
 
 _IMAGE = ("image", "img", "images", "image_raw", "image/encoded")
 _LABEL = ("label", "labels", "class", "fine_label", "image/class/label")
-
-
-def with_ending(tree: Tree, endings: tuple[str, ...]) -> list[str]:
-    """Paths of the files with such endings, sorted; none where the tree has images too."""
-    if any(is_image(name) for name in tree.files):
-        return []
-    return sorted((name for name in tree.files if name.casefold().endswith(endings)), key=order)
 
 
 def _paths(tree: Tree, names: Sequence[str]) -> list[Path]:

@@ -48,6 +48,7 @@ _CIRCUMSTANCE = re.compile(
     r"|bottom|old|new|misc|other|others|raw|edited|indoor|outdoor|summer|winter|spring|autumn|fall"
 )
 _MASK_FILE = re.compile(r"(.+?)[-_ .](mask|gt|seg|segmentation|groundtruth|label|annotation|trimap)([-_ ]?\d+)?")
+_MASK_WORD = re.compile("mask|gt|seg|ground|label|annotation|trimap", re.I)
 _MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
 _LARGEST_SNIFFED = 32 << 20  # bytes of a packed file without an ending that is unpacked to see what it is
 
@@ -85,27 +86,30 @@ class Folder:
 def outline(tree: Tree) -> Folder:
     """The folders of a tree; images are known by their ending, or by their first bytes where they have none."""
     root = Folder()
+    known = {"": root}
     for path in tree.folders:
-        _at(root, path.split("/"))
+        _at(known, path)
     for path in tree.files:
-        *above, name = path.split("/")
-        folder = _at(root, above)
+        above, _, name = path.rpartition("/")
+        folder = known.get(above) or _at(known, above)
         if is_image(name) or (not re.search(r"\.\w{1,8}$", name) and _begins_as_image(tree, path)):
             folder.images.append(name)
-            root.total += 1
-            here = root
-            for each in above:
-                here = here.folders[each]
-                here.total += 1
         else:
             folder.others.append(name)
+    _count(root)
     return root
 
 
-def _at(root: Folder, parts: Iterable[str]) -> Folder:
-    for part in parts:
-        root = root.folders.setdefault(part, Folder())
-    return root
+def _at(known: dict[str, Folder], path: str) -> Folder:
+    if path not in known:
+        above, _, name = path.rpartition("/")
+        known[path] = _at(known, above).folders.setdefault(name, Folder())
+    return known[path]
+
+
+def _count(folder: Folder) -> int:
+    folder.total = len(folder.images) + sum(map(_count, folder.folders.values()))
+    return folder.total
 
 
 def _begins_as_image(tree: Tree, path: str) -> bool:
@@ -413,6 +417,8 @@ def _around_beside_loose(here: Folder) -> Doubt | None:
 def _mask_files(here: Folder) -> Doubt | None:
     """benign/a.png and benign/a_mask.png."""
     for name, folder in (*here.filled().items(), ("", here)):
+        if not _MASK_WORD.search("\n".join(folder.images)):
+            continue
         stems = {image.rsplit(".", 1)[0] for image in folder.images}
         masks = [
             image
