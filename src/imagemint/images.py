@@ -25,13 +25,23 @@ GRAY_WEIGHTS = (0.2989, 0.5870, 0.1140)
 
 
 def to_images(pixels: torch.Tensor) -> torch.Tensor:
-    """uint8 0..255 -> float32 [-1, 1]: p / 127.5 - 1."""
+    """uint8 0..255 -> float32 [-1, 1]: p / 127.5 - 1.
+
+    >>> import torch
+    >>> to_images(torch.tensor([0, 255], dtype=torch.uint8)).tolist()
+    [-1.0, 1.0]
+    """
     assert not pixels.is_floating_point(), pixels.dtype
     return pixels.float().div_(127.5).sub_(1.0)
 
 
 def to_pixels(images: torch.Tensor) -> torch.Tensor:
-    """Float [-1, 1] -> uint8 0..255: the nearest level; what lies outside is clipped. Inverse of `to_images`."""
+    """Float [-1, 1] -> uint8 0..255: the nearest level; what lies outside is clipped. Inverse of `to_images`.
+
+    >>> import torch
+    >>> to_pixels(torch.tensor([-1.0, 0.0, 1.0, 7.0])).tolist()
+    [0, 128, 255, 255]
+    """
     assert images.is_floating_point(), images.dtype
     return images.float().add(1.0).mul_(127.5).round_().clamp_(0, 255).byte()
 

@@ -67,6 +67,10 @@ def pack(
     The same input gives the same fingerprint, as a folder or an archive, with any number of workers. Images that
     cannot be read are listed in the manifest and left out; over 1 % of them, or a whole class, is an error. Raises
     SourceError, and PackError where `dest` is taken.
+
+    >>> digits = pack("digits", "digits.pack", size=16)
+    >>> len(digits), digits.classes[:2], digits.pixels.shape
+    (1797, ['0', '1'], (1797, 1, 16, 16))
     """
     wanted_size = _checked_size(size)
     if channels is not None:

@@ -251,6 +251,12 @@ def measure(
     epochs and at_least of `ClassifierPlan`. Needs at least 50 images on either side in classes that both have. The
     same packs, features and seed give the same numbers. Raises MeasureError where the packs do not fit or are too
     small, and NetworkError for a features file that cannot be used.
+
+    >>> from imagemint import pack, split
+    >>> halves = split(pack("digits", "digits.pack"), "halves", test=0.5)
+    >>> found = measure(halves["test"], halves["train"], at_least=1000)  # real images as if they were minted
+    >>> found["fd_lenet"].n_real > 400, found["fd_lenet"].floor > 0
+    (True, True)
     """
     seed, plan = whole(seed, "--seed", 0), judge_plan(**judge_options)
     minted, against = open_pack(minted), open_pack(against)
