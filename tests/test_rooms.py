@@ -13,6 +13,7 @@ import pytest
 import imagemint
 
 SOURCE = Path(imagemint.__file__).parent
+FILES = [file for file in SOURCE.rglob("*.py") if file != SOURCE / "__init__.py"]
 # Each room may import from rooms that stand before it.
 ORDER = [
     {"words", "errors", "arguments", "seeds", "files", "progress", "images"},
@@ -51,6 +52,41 @@ def test_imports_go_one_way() -> None:
             continue
         for other in imports(file) - {room}:
             assert RANK[other] <= RANK[room], f"{file.relative_to(SOURCE)} imports {other}"
+
+
+MODULES = {".".join(file.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): file for file in FILES}
+
+
+def imported(file: Path) -> set[str]:
+    """The files of the package that a file imports, at the top or inside a function, as dotted names."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "imagemint":
+            inside = ".".join((node.module or "").split(".")[1:])
+            names = {f"{inside}.{alias.name}".removeprefix(".") for alias in node.names}
+            found |= {name if name in MODULES else inside for name in names}  # a file of the room, or a name in it
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.removeprefix("imagemint.") for alias in node.names}
+    return found & MODULES.keys()
+
+
+def graph() -> dict[str, set[str]]:
+    """What each file imports of the others; the lazy surface of the package aside."""
+    return {name: imported(file) - {name} for name, file in MODULES.items()}
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    left = graph()
+    while free := [name for name, others in left.items() if not others & left.keys()]:
+        left = {name: others for name, others in left.items() if name not in free}
+    while tips := [name for name in left if not any(name in others for others in left.values())]:
+        left = {name: others for name, others in left.items() if name not in tips}
+    assert not left, f"these files import each other in a circle: {sorted(left)}"
+
+
+def test_nothing_but_the_rim_imports_pages() -> None:
+    users = {name for name, others in graph().items() if any(f"{other}.".startswith("pages.") for other in others)}
+    assert {name for name in users if not name.startswith("pages")} <= {"demo", "cli"}
 
 
 def test_metrics_never_import_models_or_training() -> None:

@@ -141,7 +141,7 @@ def show(
     ],
 ) -> None:
     """Draw a page about a pack: contact sheet, counts, histograms, duplicates, and warnings."""
-    from imagemint.data.show import show as draw
+    from imagemint.pages.show import show as draw
 
     _print(draw(pack, out))
 

@@ -49,6 +49,16 @@ def _escaped(character: str) -> str:
     return character
 
 
+def shortened(text: str, longest: int = 60) -> str:
+    r"""A name as one line of printable text, cut near its end when it is long.
+
+    >>> shortened("two\nlines"), len(shortened("x" * 500))
+    ('two lines', 60)
+    """
+    line = shown(" ".join(text.split())) or "(no name)"
+    return line if len(line) <= longest else f"{line[: longest - 18]} … {line[-15:]}"
+
+
 def split_list(text: str) -> list[str]:
     """The parts of a list with commas; a part that holds a comma itself stands in double quotes, as in CSV.
 

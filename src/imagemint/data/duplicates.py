@@ -75,13 +75,14 @@ def exact_groups(pack: Pack) -> Groups:
     return Groups(first[member.reshape(-1)].astype(np.int64))
 
 
-def near_groups(pack: Pack) -> Groups:
+def near_groups(pack: Pack, *, exact: Groups | None = None, among: np.ndarray | None = None) -> Groups:
     """Every image with the first one that it nearly is, for removing copies.
 
     Groups do not chain: a member is a near duplicate of the group's first image, whatever the members are to each
-    other. No first image is a near duplicate of another.
+    other. No first image is a near duplicate of another. `exact`: `exact_groups(pack)`, where it is known. `among`
+    (rising indices): near duplicates are looked for among these images only, exact ones among all.
     """
-    groups = exact_groups(pack)
+    groups = exact_groups(pack) if exact is None else exact
     kept = groups.first == np.arange(len(pack))
     first = groups.first.copy()
 
@@ -93,7 +94,8 @@ def near_groups(pack: Pack) -> Groups:
         if kept[i] and kept[j]:
             kept[j], first[j] = False, i
 
-    _near_pairs(pack, np.flatnonzero(kept), undecided, join)
+    alone = np.flatnonzero(kept)
+    _near_pairs(pack, alone if among is None else np.intersect1d(alone, among), undecided, join)
     return Groups(first[groups.first])
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imagemint.pages.html import Html, data_uri, element, shortened
+from imagemint.pages.html import Html, data_uri, element
 from imagemint.studies.plan import budget_in_words
 from imagemint.studies.verdict import Difference, Interval, points
+from imagemint.words import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

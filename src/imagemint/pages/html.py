@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from imagemint import __version__
-from imagemint.words import shown
+from imagemint.words import shortened, shown
 
 _VOID = {"br", "img", "meta", "rect", "path", "stop"}
 BAR_WIDTH, BAR_HEIGHT = 960, 120  # of `bars`, in the units of their picture
@@ -53,16 +53,6 @@ def _escaped(text: str) -> str:
 
 def _printable(text: str) -> str:
     return shown(text, lines=True)
-
-
-def shortened(text: str, longest: int = 60) -> str:
-    """A name as one line of printable text, cut near its end when it is long.
-
-    >>> shortened("two\\nlines"), len(shortened("x" * 500))
-    ('two lines', 60)
-    """
-    line = shown(" ".join(text.split())) or "(no name)"
-    return line if len(line) <= longest else f"{line[: longest - 18]} … {line[-15:]}"
 
 
 def name(text: str, longest: int = 60) -> Html:

@@ -22,7 +22,7 @@ from imagemint.errors import StudyError
 from imagemint.metrics.measures import Measures, metric_named
 from imagemint.pages import figures
 from imagemint.pages.figures import CROWDED, span
-from imagemint.pages.html import Html, data_uri, element, items, join, name, note, page, shortened, table
+from imagemint.pages.html import Html, data_uri, element, items, join, name, note, page, table
 from imagemint.runs import Run
 from imagemint.studies import study as studies
 from imagemint.studies.arms import find_arm
@@ -31,7 +31,7 @@ from imagemint.studies.plan import budget_in_words
 from imagemint.studies.results import Study as Study
 from imagemint.studies.results import open_study
 from imagemint.studies.verdict import ENOUGH_REPEATS, Difference, Interval, points
-from imagemint.words import counted, listed
+from imagemint.words import counted, listed, shortened
 
 MAIN_ARMS = ("real", "classic", "mix+classic")
 CONFUSED_ARMS = ("real", "mix+classic")

@@ -14,10 +14,11 @@ import pytest
 from PIL import Image
 
 from imagemint import ImagemintError
+from imagemint.data.inspection import inspect, warnings
 from imagemint.data.pack import Minting, Pack, Step, Unreadable, open_pack, writing
-from imagemint.data.show import gather, show, warnings
+from imagemint.pages.show import show
 
-_VOID = {"meta", "img", "br", "link"}
+_VOID = {"meta", "img", "br", "link", "rect", "path", "stop"}
 
 
 class _Page(HTMLParser):
@@ -115,7 +116,7 @@ def test_small_images_are_enlarged_and_large_ones_reduced(tmp_path: Path) -> Non
 
 def test_the_choice_of_images_is_spread_over_the_class_and_always_alike(tmp_path: Path) -> None:
     pack = _pack(tmp_path / "p", (120, 30))
-    facts, again = gather(pack), gather(pack)
+    facts, again = inspect(pack), inspect(pack)
     members = np.flatnonzero(np.asarray(pack.labels) == 0)
     places = np.searchsorted(members, facts.classes[0].shown)
     assert (places // 10).tolist() == list(range(12))  # one in each twelfth
@@ -126,7 +127,7 @@ def test_counts_and_brightness_are_those_of_the_pack(tmp_path: Path) -> None:
     pixels = np.zeros((55, 3, 8, 8), np.uint8)
     pixels[:, 1] = np.arange(55)[:, None, None] * 4
     pack = _pack(tmp_path / "p", pixels=pixels)
-    facts = gather(pack)
+    facts = inspect(pack)
     # luma of pure green, normalised so that white is 255
     np.testing.assert_allclose(facts.brightness, np.arange(55) * 4 * 0.5870 / 0.9999)
     for each in facts.classes:
@@ -184,7 +185,7 @@ def test_the_picture_holds_the_images(tmp_path: Path, channels: int) -> None:
     with Image.open(show(pack, tmp_path / "look.png")) as image:
         sheet = np.asarray(image.convert("RGB"))
     scale = 96 // 10
-    for each in gather(pack).classes:
+    for each in inspect(pack).classes:
         for index in each.shown:
             tile = (
                 np.broadcast_to(pack.pixels[index].transpose(1, 2, 0), (10, 7, 3)).repeat(scale, 0).repeat(scale, 1)
@@ -199,7 +200,7 @@ def test_the_picture_holds_the_images(tmp_path: Path, channels: int) -> None:
 def test_two_hundred_classes_are_capped_and_said(tmp_path: Path, ending: str) -> None:
     pack = _pack(tmp_path / "p", [21 + k % 50 for k in range(200)], size=(4, 4))
     out = show(pack, tmp_path / f"look.{ending}")
-    facts = gather(pack)
+    facts = inspect(pack)
     shown, left_out = facts.shown_classes()
     assert len(shown) == 40 and len(left_out) == 160
     assert max(each.images for each in left_out) <= min(each.images for each in shown[:20])
@@ -276,9 +277,9 @@ def test_more_than_one_percent_of_copies(tmp_path: Path, copies: int, warned: bo
     pixels[50 : 50 + copies] = pixels[:copies]
     pack = _pack(tmp_path / "p", (100,), pixels=pixels)
     assert ("nearly repeat another" in " ".join(warnings(pack))) == warned
-    facts = gather(pack)
-    assert facts.duplicates == [[k, 50 + k] for k in range(copies)]
-    assert facts.repeated == facts.exact == copies
+    facts = inspect(pack)
+    assert facts.duplicates.groups == [[k, 50 + k] for k in range(copies)]
+    assert facts.duplicates.repeated == facts.duplicates.exact == copies
 
 
 def test_near_copies_count_but_not_as_equal(tmp_path: Path) -> None:
@@ -286,8 +287,8 @@ def test_near_copies_count_but_not_as_equal(tmp_path: Path) -> None:
     pixels[[10, 20]] = pixels[0]
     pixels[20] += 1  # a level lighter
     pack = _pack(tmp_path / "p", (40,), pixels=pixels)
-    facts = gather(pack)
-    assert (facts.duplicates, facts.repeated, facts.exact) == ([[0, 10, 20]], 2, 1)
+    facts = inspect(pack)
+    assert (facts.duplicates.groups, facts.duplicates.repeated, facts.duplicates.exact) == ([[0, 10, 20]], 2, 1)
     assert (
         "2 images nearly repeat another (1 of them with the same pixels), in 1 group." in _page(pack, tmp_path).words
     )
