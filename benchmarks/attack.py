@@ -31,11 +31,11 @@ import re
 import resource
 import shutil
 import signal
-import struct
 import sys
 import tarfile
 import tempfile
 import time
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -167,7 +167,8 @@ def make_templates(root: Path) -> None:
 
 def build_zip(members: list[tuple[str, bytes]], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", method) as archive:
+    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w", method) as archive:
+        warnings.simplefilter("ignore")  # of names that come twice
         for name, data in members:
             archive.writestr(zipfile.ZipInfo(name[:60_000]), data, method)
     return buffer.getvalue()
@@ -330,16 +331,8 @@ def damage_bytes(rng: random.Random, path: Path, data: bytes) -> bytes:
                 return damage_json(rng, data)
             if name.endswith((".jsonl", ".csv", ".yaml", ".txt")):
                 return damage_lines(rng, data)
-    except (
-        ValueError,
-        OSError,
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        NotImplementedError,
-        RuntimeError,
-        struct.error,
-    ):
-        pass  # damaged before: as bytes then
+    except Exception:
+        return rng.choice(BYTES)(rng, data)  # damaged before: as bytes then
     return rng.choice(BYTES)(rng, data)
 
 
@@ -363,7 +356,7 @@ def damage(rng: random.Random, root: Path) -> str:
         other.write_bytes(data)
         return f"{name} and {other.relative_to(root)} swapped"
     if action < 0.86:
-        hostile = rng.choice(NAMES).replace("\0", "").replace("/", "∕")[:80] or "x"
+        hostile = rng.choice(NAMES).replace("\0", "").replace("/", "∕")[:80].strip(".") or "x"
         target = path.with_name(hostile if rng.random() < 0.5 else hostile + path.suffix)
         path.rename(target)
         return f"{name} renamed to {target.name!r}"
@@ -461,12 +454,16 @@ def judge(status: int | None, said: str, size: int, idle: int, place: Path, comm
         return "traceback"
     if status == 2 and sum(line.startswith("imagemint: ") for line in said.splitlines()) != 1:
         return "traceback"  # more or less than one line
+    return "litter" if litter(status, place, command) else "read" if status == 0 else "refused"
+
+
+def litter(status: int, place: Path, command: str) -> list[str]:
+    """What a command left unfinished: files aside, temporary ones, and a DEST after a refusal."""
     left = [path for path in place.rglob("*") if path.name.endswith(".partial")]
-    makes = not command.startswith(("runs", "info", "study")) and "--resume" not in command
-    out = [path for path in place.glob("out*") if status == 2 and makes and "train" not in command]
-    if left or out or any((place / "tmp").iterdir()):
-        return "litter"
-    return "read" if status == 0 else "refused"
+    left += [path for path in (place / "tmp").iterdir() if path.name.startswith("imagemint-")]
+    if status == 2 and "--run" not in command:
+        left += place.glob("out*")
+    return [str(path.relative_to(place)) for path in left]
 
 
 def attack(seeds: Iterator[int], templates: Path, work: Path, seconds: float, processes: int) -> Iterator[Result]:
@@ -489,6 +486,10 @@ def attack(seeds: Iterator[int], templates: Path, work: Path, seconds: float, pr
             said = (place / "said").read_text(errors="replace")
             code = os.waitstatus_to_exitcode(status)
             outcome = judge(code, said, used.ru_maxrss * 1024, idle, place, command)
+            if outcome == "litter":
+                said += f"\nleft: {litter(code, place, command)}"
+            elif outcome == "memory":
+                said += f"\ngrew by {(used.ru_maxrss * 1024 - idle) >> 20:,} MiB"
             yield Result(number_, door.name, command, damages, outcome, said, now - began)
             shutil.rmtree(place, ignore_errors=True)
         if seed is not None:

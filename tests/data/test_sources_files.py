@@ -580,6 +580,9 @@ def test_a_source_that_is_a_pipe(tmp_path: Path) -> None:
     for name in ("a.zip", "a.tar", "a.tar.gz"):
         os.mkfifo(tmp_path / name)
         refused(tmp_path / name, tmp_path, "pipe or device")
+    put(tmp_path / "shards", {"a/1.txt": b""})
+    (tmp_path / "shards" / "gone.tar").symlink_to(tmp_path / "nowhere")
+    refused(tmp_path / "shards", tmp_path, "is a link to nothing")
 
 
 def test_archives_of_kinds_that_are_not_read(tmp_path: Path) -> None:

@@ -137,6 +137,8 @@ def _start(path: Path) -> bytes:
             return file.read(6)
     except Damaged as error:
         raise SourceError(f"{path} {error}", "a folder or a regular file", "check the path") from None
+    except FileNotFoundError:
+        raise SourceError(f"{path} is a link to nothing", "a folder or a regular file", "fetch it again") from None
 
 
 def _check_encoding(name: str) -> None:
