@@ -157,3 +157,133 @@ def test_the_hash_is_the_median_rule_on_an_independent_cosine_transform() -> Non
         over = waves > np.median(waves[1:])
         over[0] = False
         np.testing.assert_array_equal(np.unpackbits(np.array([code]).view(np.uint8)).astype(bool), over)
+
+
+# Thresholds, and the tiles of the table
+
+
+def steps(count: int, by: int = 1) -> np.ndarray:
+    """Small images that get lighter by `by` levels from one to the next: uint8 `[count, 1, 8, 8]`."""
+    return (noise(1, 1, 8, 8) // 2 + by * np.arange(count, dtype=np.uint8)[:, None, None, None]).astype(np.uint8)
+
+
+def test_small_images_are_one_picture_up_to_two_levels(tmp_path: Path) -> None:
+    first = duplicates.near_groups(make(tmp_path / "pack", steps(8), [0] * 8)).first
+    assert first.tolist() == [0, 0, 0, 3, 3, 3, 6, 6]  # 2 levels is as near as 1; 3 is another picture
+    pixels = np.repeat(steps(1), 3, axis=0)
+    pixels[1] += 2
+    pixels[1, 0, 0, 0] -= 1  # just below 2, root mean square
+    pixels[2] += 2
+    pixels[2, 0, 0, 0] += 1  # just above
+    below, above = (make(tmp_path / str(k), pixels[[0, k]], [0, 0]) for k in (1, 2))
+    assert duplicates.near_groups(below).first.tolist() == [0, 0]
+    assert duplicates.near_groups(above).first.tolist() == [0, 1]
+
+
+def test_a_chain_grows_to_20_pictures_or_5_percent_of_the_pack(tmp_path: Path) -> None:
+    chain = steps(60)
+    groups = duplicates.linked_groups(make(tmp_path / "alone", chain, [0] * 60))
+    sizes = np.bincount(groups.first)
+    assert sizes.max() == 20
+    assert groups.cut > 0
+    rest = noise(700, 1, 8, 8, seed=5)
+    largest = duplicates.linked_groups(make(tmp_path / "many", np.concatenate([chain, rest]), [0] * 760)).together()[
+        2
+    ]
+    assert largest == 38
+    whole = duplicates.linked_groups(make(tmp_path / "whole", chain, [0] * 60), largest=60)
+    assert (whole.together(), whole.cut) == ((1, 60, 60), 0)
+    assert whole.first.tolist() == [0] * 60
+
+
+def test_cut_links_are_counted(tmp_path: Path) -> None:
+    # a b c in steps of 2: a-b and b-c are near, a-c are not. Two may join, so one link is cut.
+    groups = duplicates.linked_groups(make(tmp_path / "pack", steps(3, by=2), [0] * 3), largest=2)
+    assert (groups.first.tolist(), groups.cut) == ([0, 0, 2], 1)
+
+
+def test_together_counts_groups_images_and_the_largest() -> None:
+    assert duplicates.Groups(np.array([0, 1, 0, 3, 1, 0])).together() == (2, 5, 3)
+    assert duplicates.Groups(np.array([0, 1, 2])).together() == (0, 0, 0)
+
+
+@pytest.mark.parametrize("apart", [0, 6, 7])
+@pytest.mark.parametrize("size", [15, 16])
+def test_six_bits_of_64_are_near_enough_to_look_at_the_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: int, size: int
+) -> None:
+    pixels = photos(1, 16)[:, :, :size, :size]
+    pixels = np.concatenate([pixels, np.clip(pixels.astype(int) + 4, 0, 255).astype(np.uint8)])  # the same, lighter
+    hashes = np.array([0, (1 << apart) - 1], np.uint64)
+    monkeypatch.setattr(duplicates, "perceptual_hashes", lambda images: hashes[: len(images)])
+    first = duplicates.near_groups(make(tmp_path / "pack", pixels, [0, 0])).first
+    hashed = size >= 16  # smaller images have too few frequencies, and 4 levels are too many for them
+    assert first.tolist() == ([0, 0] if hashed and apart <= 6 else [0, 1])
+
+
+def agreement(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """Correlations of two images `[c, h, w]` in outline and in colour, by scipy's cosine transform."""
+    from scipy.fft import dctn
+
+    weights = np.array([0.2989, 0.5870, 0.1140] if len(a) == 3 else [1.0])
+
+    def outline(image: np.ndarray) -> np.ndarray:
+        gray = np.tensordot(weights, image.astype(float), 1)
+        waves = dctn(gray, type=2)[:12, :12]
+        up, across = np.mgrid[: waves.shape[0], : waves.shape[1]]
+        return (waves * np.hypot(up, across)).ravel()
+
+    def correlated(x: np.ndarray, y: np.ndarray) -> float:
+        return float(x @ y / np.linalg.norm(x) / np.linalg.norm(y))
+
+    centred = [(image.astype(float) - image.mean()).ravel() for image in (a, b)]
+    return correlated(outline(a), outline(b)), correlated(*centred)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [16, 40])
+def test_a_picture_is_the_same_from_99_percent_in_outline_and_90_in_colour(channels: int, size: int) -> None:
+    a, b = photos(2, size, channels).astype(float)
+    blends = [a + (b - a) * share for share in np.linspace(0, 0.5, 60)]
+    if channels == 3:  # and the same outline in other colours
+        tint = np.array([1.0, -0.5, 0.1])[:, None, None] * (a.mean(0, keepdims=True) - a.mean())
+        tint -= np.tensordot([0.2989, 0.5870, 0.1140], tint, 1)[None]
+        blends += [a + tint * share for share in np.linspace(0, 3, 60)]
+    pixels = np.stack([np.clip(np.rint(image), 0, 255) for image in [a, *blends]]).astype(np.uint8)
+    count = len(pixels) - 1
+    said = duplicates._same_picture(pixels, np.zeros(count, np.int64), np.arange(1, count + 1))
+    sides = set()
+    for same, image in zip(said.tolist(), pixels[1:], strict=True):
+        outline, colour = agreement(pixels[0], image)
+        if min(abs(outline - 0.99), abs(colour - 0.9)) > 1e-4:
+            assert same == (outline >= 0.99 and colour >= 0.9), (outline, colour)
+            sides.add((outline >= 0.99, colour >= 0.9))
+    assert {(True, True), (False, True)} <= sides
+    assert channels == 1 or (True, False) in sides
+
+
+def test_the_table_of_pairs_is_the_same_in_tiles_of_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.concatenate([steps(20, by=2), noise(20, 1, 8, 8), steps(20, by=2) + 1])
+    pack = make(tmp_path / "pack", pixels, [0] * 60)
+    apart = ((pixels[:, None].astype(float) - pixels[None]) ** 2).mean(axis=(2, 3, 4)) ** 0.5
+    first = np.arange(60)
+    for k in range(60):  # the definition, literally
+        near = [j for j in range(k) if first[j] == j and apart[j, k] <= 2]
+        first[k] = near[0] if near else k
+    for rows, columns, confirm, hashes in ((512, 8192, 4 << 20, 8 << 20), (7, 11, 300, 100), (60, 1, 1, 1)):
+        monkeypatch.setattr(duplicates, "_ROWS", rows)
+        monkeypatch.setattr(duplicates, "_COLUMNS", columns)
+        monkeypatch.setattr(duplicates, "_CONFIRM_BYTES", confirm)
+        monkeypatch.setattr(duplicates, "_HASH_BYTES", hashes)
+        assert duplicates.near_groups(pack).first.tolist() == first.tolist()
+        linked = duplicates.linked_groups(pack, largest=60).first
+        assert linked[:20].tolist() == linked[40:].tolist() == [0] * 20
+
+
+def test_hashes_are_found_in_tiles_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = photos(30)
+    pack = make(tmp_path / "pack", np.concatenate([pixels, SAME["noisy"](pixels)]), [0] * 60)
+    for name, size in (("_ROWS", 7), ("_COLUMNS", 11), ("_CONFIRM_BYTES", 5000), ("_HASH_BYTES", 3000)):
+        monkeypatch.setattr(duplicates, name, size)
+    np.testing.assert_array_equal(duplicates.near_groups(pack).first, np.tile(np.arange(30), 2))
+    np.testing.assert_array_equal(duplicates.linked_groups(pack).first, np.tile(np.arange(30), 2))

@@ -188,3 +188,67 @@ def test_shares_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PackError, match="already there"):
         split(pack, tmp_path / "taken")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pack", "single", "taken"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "seed", "expected"),
+    [
+        ((0.7, 0.3), 0, "000100110101100011000100000100001100101000000000000000000100"),
+        ((0.7, 0.3), 5, "010000110001000000010011000001001010001000101000000001000001"),
+        ((0.6, 0.15, 0.25), 0, "000200120102200012000200100200002200202000100001000001001200"),
+    ],
+)
+def test_a_seed_gives_the_split_that_it_always_gave(parts: tuple[float, ...], seed: int, expected: str) -> None:
+    images = np.arange(60)
+    labels = images * 7 % 13 // 2 - 1  # unlabelled and six classes
+    groups = np.where(images % 5 == 0, images // 15 * 15, images)  # four groups of three, the others alone
+    assert "".join(map(str, assign(labels, groups, np.array(parts), seed).tolist())) == expected
+    with_numbers_apart = assign(labels, groups * 3 + 7, np.array(parts), seed)
+    assert np.bincount(with_numbers_apart).tolist() == np.bincount([int(side) for side in expected]).tolist()
+
+
+def test_the_default_split_is_four_fifths_and_one_of_seed_0(tmp_path: Path) -> None:
+    pack = make(tmp_path / "pack", noise(40), [0, 1] * 20)
+    sides = split(pack, tmp_path / "sides")
+    assert {name: len(side) for name, side in sides.items()} == {"train": 32, "test": 8}
+    named = split(pack, tmp_path / "named", train=0.8, validation=0.0, test=0.2, seed=0, near=True)
+    assert [side.fingerprint for side in named.values()] == [side.fingerprint for side in sides.values()]
+
+
+def test_groups_go_where_their_classes_are_lacking(tmp_path: Path) -> None:
+    # Of 20 images half are in one group, which fills the first side; the single ones fill the others.
+    groups = np.array([0] * 10 + [*range(1, 11)])
+    sides = assign(np.zeros(20, np.int64), groups, np.array([0.5, 0.3, 0.2]), 0)
+    assert np.bincount(sides).tolist() == [10, 6, 4]
+    assert (sides[:10] == 0).all()
+    # A group larger than any quota: what is missing is shared, and nobody gets a negative number of images.
+    sides = assign(np.zeros(12, np.int64), np.array([0] * 10 + [1, 2]), np.array([0.6, 0.2, 0.2]), 0)
+    assert np.bincount(sides).tolist() == [10, 1, 1]
+
+
+@laws
+@given(st.data())
+def test_every_class_with_two_separate_pictures_trains_and_is_tested(data: st.DataObject) -> None:
+    sizes = data.draw(st.lists(st.integers(1, 6), min_size=1, max_size=12))
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    of_group = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(sizes), max_size=len(sizes))))
+    parts = data.draw(shares)
+    sides = assign(of_group[groups], groups, np.array(parts), data.draw(st.integers(0, 9)))
+    served = [0, len(parts) - 1, *range(1, len(parts) - 1)]
+    for label in set(of_group.tolist()):
+        pictures = int((of_group == label).sum())
+        got = set(sides[of_group[groups] == label].tolist())
+        assert got >= set(served[:pictures])
+
+
+def test_shares_may_sum_to_one_up_to_rounding_and_one_side_may_be_all(tmp_path: Path) -> None:
+    pack = make(tmp_path / "pack", noise(9), [0, 1, 2] * 3)
+    assert set(split(pack, tmp_path / "a", train=0.5 + 5e-7, test=0.5)) == {"train", "test"}
+    with pytest.raises(PackError, match="shares from 0 to 1 that sum to 1"):
+        split(pack, tmp_path / "x", train=0.5 + 2e-6, test=0.5)
+    with pytest.raises(PackError, match="shares from 0 to 1 that sum to 1"):
+        split(pack, tmp_path / "x", train=0.5 - 2e-6, test=0.5)
+    assert {name: len(side) for name, side in split(pack, tmp_path / "b", test=1.0).items()} == {"test": 9}
+    assert {name: len(side) for name, side in split(pack, tmp_path / "c", test=0).items()} == {"train": 9}
+    thirds = split(pack, tmp_path / "d", validation=1 / 3, test=1 / 3)
+    assert [len(side) for side in thirds.values()] == [3, 3, 3]
