@@ -34,36 +34,38 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from imagemint import files
+from imagemint import files, fitting
 from imagemint.catalogue import networks
 from imagemint.config import Recipe, load_recipe, recipe_names
 from imagemint.data.pack import Pack, open_pack, writing
 from imagemint.data.packing import pack
 from imagemint.errors import RecipeError
+from imagemint.methods.joined import JOINED
 from imagemint.metrics import judge
-from imagemint.models import JOINED, ImageShape
+from imagemint.models import ImageShape
 from imagemint.runs import open_run
 from imagemint.seeds import rng
-from imagemint.training import choice, loop, step, watch
+from imagemint.training import choice, diary, loop, step, watch
+from imagemint.training.watch import rules
 
 # What a child may be doing, and the function that it is doing it in; inner ones count, so a D step is what is left
 # of it without augmentation.
 STAGES: dict[str, tuple[Any, str]] = {
     "before training": (None, ""),
-    "between steps": (loop, "_train"),
-    "run.json": (loop, "write_facts"),
+    "between steps": (loop, "train_gan"),
+    "run.json": (fitting, "write_facts"),
     "going back to a checkpoint": (loop, "_load_newest"),
     "D step": (loop, "discriminator_step"),
     "G step": (loop, "generator_step"),
     "augmentation": (step, "_augment"),
     "EMA": (loop, "average_step"),
     "judge": (choice, "_judge"),
-    "best weights": (choice.Chooser, "look"),
-    "watch look": (watch.Watch, "look"),
+    "best weights": (choice.Chooser, "observe"),
+    "watch look": (watch.Watch, "observe"),
     "finding": (watch, "write_down"),
-    "log line": (loop, "append_line"),
-    "picture": (loop, "draw_samples"),
-    "checkpoint": (loop, "save_checkpoint"),
+    "log line": (diary, "append_line"),
+    "picture": (diary, "draw_samples"),
+    "checkpoint": (diary, "save_checkpoint"),
     "checkpoint rename": (files, "_flush_all"),
 }
 NAMES = list(STAGES)
@@ -72,7 +74,7 @@ AIMS += ["G step", "going back to a checkpoint", "log line", "run.json"]
 RARE = ("run.json", "going back to a checkpoint", "finding")  # come at most once in a child
 PATIENCE = 60.0  # seconds that a child may take at most
 # Torch imports its compiler with the first optimiser, which takes a child a second and a half.
-PRELOADED = ["torch._dynamo", "imagemint.training.loop", "imagemint.data.packing", "imagemint.catalogue"]
+PRELOADED = ["torch._dynamo", "imagemint.fitting", "imagemint.data.packing", "imagemint.catalogue"]
 
 # Settings that make the networks of a family small, or trainings short where that cannot be.
 SMALL: dict[str, dict[str, Any]] = {
@@ -110,8 +112,8 @@ def hurry() -> None:
     """What takes long, or comes late, in a real training: here a judge learns from few images and findings abound."""
     judge.AT_LEAST = 320  # type: ignore[attr-defined]
     choice.FEWEST_MINTED = 20
-    watch.WARM_UP, watch.LASTS, watch.LOOKS = 64, 64, 2
-    watch.UNMOVED, watch.COPIED = 0.0, -1.0
+    rules.WARM_UP, rules.LASTS, rules.LOOKS = 64, 64, 2
+    rules.UNMOVED, rules.COPIED = 0.0, -1.0
 
 
 class Aim(NamedTuple):
@@ -131,7 +133,7 @@ def child(pack: Path, recipe: Recipe, run: Path, seed: int, board: Path, aim: Ai
         if home is not None:
             strike = aim if aim and aim.stage == number else None
             setattr(home, name, _noting(getattr(home, name), now, number, strike))
-    loop.train(pack, recipe, run, seed=seed, resume=True, device="cpu")
+    fitting.train(pack, recipe, run, seed=seed, resume=True, device="cpu")
 
 
 def _noting(function: Callable[..., Any], now: np.ndarray, number: int, aim: Aim | None) -> Callable[..., Any]:

@@ -32,8 +32,8 @@ from torch.utils.flop_counter import flop_registry
 from imagemint.classifiers import LeNet, train_classifier
 from imagemint.config import Recipe, load_recipe
 from imagemint.data.pack import Pack, open_pack, writing
+from imagemint.methods import settle
 from imagemint.models import parameter_count
-from imagemint.training.facts import run_facts
 from imagemint.training.feed import Feed
 from imagemint.training.loop import iterate
 from imagemint.training.ranks import joined
@@ -104,7 +104,7 @@ def counted(name: str, folder: Path) -> Step:
     batch = recipe.batch_size
     small = min(batch, 8)  # operations grow with the batch, calls of operators do not
     recipe = load_recipe(recipe, {"precision": "fp32", "batch_size": small})
-    gan = new_gan(run_facts(pack, recipe, device="cpu"))
+    gan = new_gan(settle(pack, recipe, device="cpu"))
     feed = Feed(pack, gan)
     d, g = (4 * parameter_count(net) for net in (gan.discriminator, gan.generator))  # before a step freezes D
     with Counter() as counter:
@@ -155,7 +155,7 @@ def worker(name: str, threads: int, steps: int, folder: Path) -> None:
         return result
 
     with joined("cpu") as ranks:
-        gan = new_gan(run_facts(pack, recipe, device="cpu"), ranks)
+        gan = new_gan(settle(pack, recipe, device="cpu"), ranks)
         feed = Feed(pack, gan)
         for _ in range(2):
             iterate(gan, feed)

@@ -47,14 +47,15 @@ from torch.nn import functional as F
 from imagemint.augment import CLASSIC, affine
 from imagemint.config import Optimizer, Recipe, load_recipe
 from imagemint.data.pack import Pack, open_pack, writing
+from imagemint.fitting import train
 from imagemint.losses import LOSSES, gradient_penalty, zero_centred
+from imagemint.methods import method_of, settle
 from imagemint.minting import mint
 from imagemint.models import ImageShape, build, parameter_count
 from imagemint.models.layers import ImageConv, LeakyReLU
-from imagemint.training.facts import run_facts
 from imagemint.training.feed import Feed
-from imagemint.training.loop import iterate, train
-from imagemint.training.state import new_gan, sees_labels
+from imagemint.training.loop import iterate
+from imagemint.training.state import new_gan
 
 RECIPES = ("cdcgan", "dcgan-64", "conv-cifar-final", "wgan-gp", "sgan-mnist", "fewshot")
 Z, CLASSES = 100, 10  # of the plain cdcgan
@@ -201,7 +202,7 @@ def plain(recipe: Recipe, pack: Pack, one_noise: bool, networks: Networks | None
 
 
 def ours(recipe: Recipe, pack: Pack) -> tuple[str, Step]:
-    facts = run_facts(pack, recipe, device="cpu")
+    facts = settle(pack, recipe, device="cpu")
     gan = new_gan(facts)
     feed = Feed(pack, gan)
 
@@ -290,7 +291,9 @@ def time_minting(name: str, folder: Path, options: argparse.Namespace, clock: Ca
     pack = synthetic(folder / "pack", recipe, 400)
     run = train(pack, recipe, folder / "run", images=2 * recipe.batch_size, device="cpu")
     generator = new_gan(run.facts).generator.eval()
-    wanted = {"per_class": options.mint // len(pack.classes)} if sees_labels(recipe, []) else {}
+    wanted = (
+        {"per_class": options.mint // len(pack.classes)} if method_of(recipe.model).sees_labels(run.facts) else {}
+    )
     wanted = wanted or {"unlabelled": options.mint}
     count = options.mint // len(pack.classes) * len(pack.classes) if "per_class" in wanted else options.mint
     bare: dict[int, list[float]] = {batch: [] for batch in BATCHES}

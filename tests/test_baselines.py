@@ -9,23 +9,26 @@ import torch
 from sklearn.decomposition import PCA
 
 from imagemint import seeds
-from imagemint.baselines import Reconstructions, Samples, fit, members, principal_axes
-from imagemint.config import Baseline, load_recipe
+from imagemint.config import load_recipe
 from imagemint.data.pack import Pack
 from imagemint.data.split import split
 from imagemint.errors import ImagemintError, PackError, RecipeError, RunError
+from imagemint.fitting import train
 from imagemint.images import to_images, to_pixels
+from imagemint.methods.base import members
+from imagemint.methods.linear import LinearRecipe, fit, principal_axes
+from imagemint.methods.pca import Reconstructions
+from imagemint.methods.ppca import Samples
 from imagemint.minting import mint
 from imagemint.models.shapes import ImageShape
 from imagemint.pages.study_page import study
 from imagemint.runs import Run, list_runs, open_run
-from imagemint.training.loop import train
 from tests.digits import write
 
 
-def baseline(name: str, **settings: Any) -> Baseline:
+def baseline(name: str, **settings: Any) -> LinearRecipe:
     recipe = load_recipe(name, settings)
-    assert isinstance(recipe, Baseline)
+    assert isinstance(recipe, LinearRecipe)
     return recipe
 
 
@@ -102,8 +105,8 @@ def test_samples_have_the_mean_and_covariance_of_the_model(gray: np.ndarray, pix
 
 def test_z_reaches_every_training_image_of_the_class_and_no_other(digits: Pack) -> None:
     rows = [rows[:n] for rows, n in zip(members(digits), (3, 1, 7, *[2] * 7), strict=True)]
-    generator, _ = fit(digits, rows, baseline("pca"))
-    assert isinstance(generator, Reconstructions)
+    generator = Reconstructions(ImageShape(1, 8, 8), 10, 64, sum(map(len, rows)))
+    fit(digits, rows, generator, 64)
     for label, own in enumerate(rows):
         n = len(own)
         middles = (2 * torch.arange(n) + 1) / n - 1
@@ -115,7 +118,10 @@ def test_z_reaches_every_training_image_of_the_class_and_no_other(digits: Pack) 
 
 @pytest.mark.parametrize("name", ["pca", "ppca"])
 def test_images_stay_between_black_and_white(digits: Pack, name: str) -> None:
-    generator, _ = fit(digits, members(digits), baseline(name, components=5))
+    shape = ImageShape(1, 8, 8)
+    pca, ppca = Reconstructions(shape, 10, 5, len(digits)), Samples(shape, 10, 5, pixel_noise=False)
+    generator = pca if name == "pca" else ppca
+    fit(digits, members(digits), generator, 5)
     z = seeds.noise(range(200), 1, "uniform") if name == "pca" else 3 * seeds.noise(range(200), 5)
     made = generator(z, torch.arange(200) % 10)
     assert (float(made.min()), float(made.max())) == (-1, 1)  # some would be darker, some lighter
@@ -244,7 +250,7 @@ def test_a_baseline_goes_round_through_itself() -> None:
         ({"epochs": 5}, r"epochs = 5 in recipe pca; wanted no duration.*leave epochs out"),
         ({"images": 5}, "images = 5 in recipe pca"),
         ({"batch_size": 5}, r"unknown key batch_size in recipe pca; wanted one of .*components"),
-        ({"pixel_noise": True}, "pixel_noise goes with ppca"),
+        ({"pixel_noise": True}, "unknown key pixel_noise in recipe pca"),
         ({"largest": 4}, "8x8 images and recipe pca is for sides of 1 to 4"),
         ({"model": "small"}, "recipe pca does not say optimizer_g"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 
 import pytest
 import torch
@@ -10,9 +11,12 @@ import yaml
 from torch import Tensor, nn
 
 from imagemint.catalogue import Network, layer_tables, networks, parts, shown_shape
-from imagemint.config import Optimizer, Penalty, Recipe, load_recipe, recipe_names
-from imagemint.losses import LOSSES
-from imagemint.models import JOINED, MODELS, ImageShape, build, parameter_count
+from imagemint.config import Recipe, load_recipe, recipe_names
+from imagemint.losses import LOSSES, PENALTIES
+from imagemint.methods import METHODS
+from imagemint.methods.joined import JOINED
+from imagemint.models import MODELS, ImageShape, build, parameter_count
+from imagemint.training.optimisers import OPTIMIZERS
 from tests.test_cli import Command, refused
 from tests.test_cli import imagemint as imagemint  # the fixture
 
@@ -20,7 +24,7 @@ from tests.test_cli import imagemint as imagemint  # the fixture
 def test_cdcgan_layer_by_layer_as_the_document_prints_it() -> None:
     recipe = load_recipe("cdcgan")
     assert isinstance(recipe, Recipe)
-    tables = layer_tables(recipe, shown_shape(recipe), networks(recipe))
+    tables = layer_tables(shown_shape(recipe), networks(recipe))
     rows = {which: [(layer.shape, layer.trainable) for layer in table] for which, table in tables.items()}
     assert rows["discriminator"] == [
         ((11, 14, 14), 3_036),
@@ -56,8 +60,8 @@ def test_layers_are_counted_once_whether_shared_frozen_or_never_called() -> None
     recipe = load_recipe("demo", {"z_size": 3})
     assert isinstance(recipe, Recipe)
     with torch.device("meta"):
-        network = Network(Odd(), 12 + 8 + 2, 12 + 12 + 8 + 2)
-    table = layer_tables(recipe, shown_shape(recipe), {"generator": network})["generator"]
+        network = Network(Odd(), 12 + 8 + 2, 12 + 12 + 8 + 2, z_size=3)
+    table = layer_tables(shown_shape(recipe), {"generator": network})["generator"]
     assert {layer.name: (layer.shape, layer.trainable, layer.total) for layer in table} == {
         "twice": ((3,), 12, 12),
         "frozen": ((3,), 0, 12),
@@ -114,15 +118,16 @@ def test_every_part_is_named_with_its_source(imagemint: Command) -> None:
     named = {(part["key"], name) for part in found for name in part["names"]}
     assert {("loss", name) for name in LOSSES} | {("model", name) for name in MODELS} <= named
     assert all(part.about for part in parts() if part.key in ("loss", "model"))
-    for key, model, field in (
-        ("penalty.name", Penalty, "name"),
-        ("optimizer_g.name", Optimizer, "name"),
-        ("optimizer_d.name", Optimizer, "name"),
-        ("noise", Recipe, "noise"),
-        ("augment", Recipe, "augment"),
-    ):
-        choices = model.model_json_schema()["properties"][field]["enum"]
-        assert {(key, name) for name in choices} <= named
+    tables: dict[str, Collection[str]] = {
+        "penalty.name": PENALTIES,
+        "optimizer_g.name": OPTIMIZERS,
+        "optimizer_d.name": OPTIMIZERS,
+        "noise": Recipe.model_json_schema()["properties"]["noise"]["enum"],
+        "augment": Recipe.model_json_schema()["properties"]["augment"]["enum"],
+        "model": [model for method in METHODS.values() for model in method.models],
+    }
+    for key, names in tables.items():
+        assert {(key, name) for name in names} <= named
     options = {part.key for part in parts()}
     for family in MODELS.values():
         assert {f"options.{key}" for key in family.options.model_fields} <= options

@@ -24,9 +24,8 @@ from safetensors.torch import load, save
 from imagemint import __main__ as start
 from imagemint.config import Recipe
 from imagemint.data.pack import Pack, open_pack
+from imagemint.fitting import only_one, train
 from imagemint.runs import Finding
-from imagemint.training.folder import only_one
-from imagemint.training.loop import train
 from imagemint.training.watch import write_down
 from tests.recipes import gan_recipe
 
@@ -154,7 +153,7 @@ def test_wrong_recipes_get_one_line(imagemint: Command, digits: Pack, tmp_path: 
     refused(imagemint(*train_digits, "demo", "--set", "wdith=3"), "unknown key wdith")
     refused(imagemint(*train_digits, "demo", "--set", "options.wdith=3"), "options.wdith")
     refused(imagemint(*train_digits, "demo", "--set", "batch_size"), "--set key=value")
-    refused(imagemint(*train_digits, "demo", "--set", "loss=perceptual"), "loss 'perceptual'", "relativistic")
+    refused(imagemint(*train_digits, "demo", "--set", "loss=perceptual"), "loss = perceptual", "relativistic")
     refused(imagemint(*train_digits, "demo", "--set", "model=biggan"), "model 'biggan'")
     refused(imagemint(*train_digits, "demo", "--set", "label_smoothing=0.1"), "label_smoothing goes with")
     refused(imagemint(*train_digits, "none"), "no recipe 'none'")

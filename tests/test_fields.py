@@ -12,7 +12,9 @@ from pydantic import BaseModel
 
 from imagemint.config import load_recipe
 from imagemint.errors import RecipeError
-from imagemint.models import JOINED, MODELS, ImageShape, build, join, mitlgan
+from imagemint.methods.joined import JOINED
+from imagemint.models import MODELS, checked, mitlgan
+from imagemint.settings import OneOf
 
 BOUNDS = {"ge": ("at least", -1), "gt": ("above", 0), "le": ("at most", 1), "lt": ("below", 0)}
 
@@ -37,6 +39,9 @@ def cases(kind: type[BaseModel], prefix: str = "") -> Iterator[Case]:
                 yield Case(key, 3, tuple(part.model_fields))
             elif get_origin(part) is Literal and name not in ("version", "model"):
                 yield Case(key, "nonsense", tuple(map(str, get_args(part))))
+            elif any(isinstance(each, OneOf) for each in field.metadata):
+                (table,) = (each.table for each in field.metadata if isinstance(each, OneOf))
+                yield Case(key, "nonsense", tuple(table))
             elif part is bool:
                 yield Case(key, "perhaps", ("boolean",))
             elif part in (int, float):
@@ -82,16 +87,11 @@ def test_every_field_of_a_recipe_out_of_range_is_named_with_its_range(recipe: st
 OPTIONS = {model: family.options for model, family in MODELS.items()} | {JOINED: mitlgan.Options}
 
 
-def made(model: str, options: dict[str, Any]) -> object:
-    shape = ImageShape(1, 8, 8)
-    return join(options, shape, []) if model == JOINED else build(model, options, shape, 2, 8)
-
-
 @pytest.mark.parametrize("model", OPTIONS)
 def test_every_option_of_a_model_out_of_range_is_named_with_its_range(model: str) -> None:
     for case in [*cases(OPTIONS[model]), Case("nonsense", 1, ())]:
         with pytest.raises(RecipeError) as refused:
-            made(model, {case.key: case.value})
+            checked(OPTIONS[model], {case.key: case.value}, model)
         line = str(refused.value)
         assert f"options.{case.key}" in line, line
         for word in case.words:

@@ -4,16 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from imagemint import images, seeds
 from imagemint.config import Recipe, load_recipe
 from imagemint.data.pack import Pack
 from imagemint.errors import PackError, RunError
+from imagemint.fitting import train
+from imagemint.methods import load_minter
 from imagemint.minting import mint
 from imagemint.runs import Run
-from imagemint.training.loop import train
-from imagemint.training.state import load_generator
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +46,7 @@ def test_every_image_can_be_minted_again_from_its_manifest(run: Run, tmp_path: P
     assert minting.trained_on == run.facts.pack.fingerprint
     assert pack.manifest.origin == "minted"
     k = 17
-    z = seeds.noise([int(pack.columns["seed"][k])], run.facts.z_size, run.recipe.noise)
-    label = torch.tensor([int(pack.labels[k])])
-    again = images.to_pixels(load_generator(run, run.newest(), torch.device("cpu"))(z, label)).numpy()
+    again = load_minter(run).draw([int(pack.columns["seed"][k])], np.array([pack.labels[k]]))
     assert np.abs(again[0].astype(int) - pack.pixels[k]).max() <= 1
 
 

@@ -16,11 +16,12 @@ from imagemint.catalogue import layer_tables, networks, shown_shape
 from imagemint.config import Recipe, load_recipe, recipe_names
 from imagemint.data.pack import Pack
 from imagemint.errors import PackError
+from imagemint.fitting import train
+from imagemint.methods.joined import JOINED
 from imagemint.minting import mint
-from imagemint.models import JOINED, MODELS, ImageShape
+from imagemint.models import MODELS, ImageShape
 from imagemint.runs import open_run
 from imagemint.training import loop
-from imagemint.training.loop import train
 from tests.digits import write
 from tests.recipes import gan_recipe
 from tests.training.test_exact import contents
@@ -74,7 +75,7 @@ def test_wgan_gp_counts_the_statistics_of_its_normalisation_too() -> None:
 def test_every_recipe_builds_at_the_images_it_is_shown_at_and_its_layers_add_up(name: str) -> None:
     recipe = load_recipe(name)
     found = networks(recipe)
-    tables = layer_tables(recipe, shown_shape(recipe), found)
+    tables = layer_tables(shown_shape(recipe), found)
     assert found.keys() == tables.keys()
     for which, network in found.items():
         assert network.trainable > 0

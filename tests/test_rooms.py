@@ -17,13 +17,15 @@ FILES = [file for file in SOURCE.rglob("*.py") if file != SOURCE / "__init__.py"
 # Each room may import from rooms that stand before it.
 ORDER = [
     {"words", "errors", "arguments", "seeds", "files", "progress", "images"},
-    {"config"},
+    {"settings", "devices", "recipe", "minter"},
     {"data"},
-    {"runs", "losses", "augment", "models", "baselines"},
+    {"checkpoints", "runfolder", "samples", "losses", "augment", "models"},
     {"classifiers"},
     {"metrics"},
     {"training"},  # after metrics: it chooses the best weights by one of them
-    {"minting", "catalogue"},
+    {"methods"},
+    {"config", "runs"},  # they read the recipes and runs of every method
+    {"fitting", "minting", "catalogue"},
     {"studies"},
     {"pages"},
     {"demo"},

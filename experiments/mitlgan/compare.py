@@ -24,17 +24,17 @@ import torch
 from PIL import Image
 
 import imagemint
-from imagemint import images, progress, seeds
+from imagemint import progress, seeds
 from imagemint.classifiers import LeNet, features
 from imagemint.config import load_recipe
 from imagemint.data.edit import drop
 from imagemint.data.pack import Pack, open_pack
 from imagemint.files import read_lines
+from imagemint.methods import load_minter
 from imagemint.metrics.frechet import Moments, frechet
 from imagemint.metrics.judge import JudgeSplit, judge_split, train_judge
 from imagemint.runs import Run
-from imagemint.training.folder import PICTURE_COLUMNS
-from imagemint.training.state import load_generator
+from imagemint.samples import PICTURE_COLUMNS
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -139,15 +139,12 @@ def moments_of_real(scenes: Pack, parts: JudgeSplit, judge: LeNet, count: int) -
 
 def draw(run: Run, checkpoint: Path, count: int) -> np.ndarray:
     """uint8 `[count, c, h, w]`, from the same noise at every checkpoint."""
-    device = torch.device(run.facts.device)
-    generator = load_generator(run, checkpoint, device)
+    minter = load_minter(run, checkpoint, run.facts.device)
     made = []
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=run.facts.precision == "bf16"):
+    with torch.autocast(run.facts.device, torch.bfloat16, enabled=run.facts.precision == "bf16"):
         for start in range(0, count, BATCH):
             image_seeds = [seeds.derive(0, "draw", k) for k in range(start, min(start + BATCH, count))]
-            z = seeds.noise(image_seeds, run.recipe.z_size, run.recipe.noise).to(device)
-            labels = torch.zeros(len(z), dtype=torch.int64, device=device)
-            made.append(images.to_pixels(generator(z, labels)).cpu().numpy())
+            made.append(minter.draw(image_seeds, np.zeros(len(image_seeds), np.int64)))
     return np.concatenate(made)
 
 

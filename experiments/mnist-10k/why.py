@@ -18,7 +18,8 @@ import torch
 import imagemint
 from imagemint import images, seeds
 from imagemint.classifiers import evaluate, train_classifier
-from imagemint.training.state import load_generator
+from imagemint.methods import load_minter
+from imagemint.minter import NetworkMinter
 
 COUNT, BATCH = 10_000, 200
 
@@ -37,16 +38,17 @@ def main() -> None:
     print(f"real: spread {spread(np.array(real.pixels), np.array(real.labels)):.4f}")
     labels = np.arange(COUNT) % len(real.classes)
     for checkpoint in run.checkpoints():
-        generator = load_generator(run, checkpoint, torch.device("cpu"))
+        minter = load_minter(run, checkpoint)
+        assert isinstance(minter, NetworkMinter)
         for statistics in ("running", "batch"):
-            generator.train(statistics == "batch")
+            minter.generator.train(statistics == "batch")
             made = []
             with torch.no_grad():
                 for start in range(0, COUNT, BATCH):
                     image_seeds = [seeds.derive(5, "why", k) for k in range(start, start + BATCH)]
-                    z = seeds.noise(image_seeds, run.recipe.z_size, run.recipe.noise)
+                    z = minter.z(image_seeds)
                     made.append(
-                        images.to_pixels(generator(z, torch.from_numpy(labels[start : start + BATCH]))).numpy()
+                        images.to_pixels(minter.generator(z, torch.from_numpy(labels[start : start + BATCH]))).numpy()
                     )
             pixels = np.concatenate(made)
             net = train_classifier(pixels, labels, len(real.classes), images_seen=60_000, seed=0)

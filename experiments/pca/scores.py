@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from imagemint.baselines import principal_axes
 from imagemint.classifiers import evaluate, train_classifier
 from imagemint.data.duplicates import digests
 from imagemint.data.pack import Pack, open_pack
 from imagemint.images import grid, save_png, to_pixels
+from imagemint.methods.linear import principal_axes
 
 EPOCHS = 5  # as in Rzayev & Weldegebriel, section 3.3
 

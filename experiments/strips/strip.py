@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from imagemint.runs import Run, open_run
-from imagemint.training.folder import PICTURE_COLUMNS
+from imagemint.samples import PICTURE_COLUMNS
 
 HEAD, GAP = 14, 8  # pixels: the line of text, the space between two moments
 

@@ -25,9 +25,10 @@ from imagemint.config import Recipe, load_recipe
 from imagemint.data.pack import Pack, open_pack, writing
 from imagemint.errors import TrainingError
 from imagemint.files import read_lines
+from imagemint.fitting import train
 from imagemint.runs import Finding, open_run
-from imagemint.training.loop import train
-from imagemint.training.watch import Look, findings
+from imagemint.training.watch.measure import Look
+from imagemint.training.watch.rules import findings
 
 ADAM = {"name": "adam", "lr": 0.001, "beta1": 0.5}  # Winkler 2018
 DENSE: dict[str, Any] = {

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from imagemint.data.packing import pack as pack
     from imagemint.data.split import split as split
     from imagemint.errors import ImagemintError as ImagemintError
+    from imagemint.fitting import train as train
     from imagemint.metrics.measures import Measures as Measures
     from imagemint.metrics.measures import measure as measure
     from imagemint.minting import mint as mint
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from imagemint.runs import Run as Run
     from imagemint.runs import open_run as open_run
     from imagemint.studies.results import Study as Study
-    from imagemint.training.loop import train as train
 
 # Where each public name lives. They are loaded when first used, so that looking at a pack does not wait for torch.
 _HOMES = {
@@ -50,7 +50,7 @@ _HOMES = {
     "pack": "data.packing",
     "split": "data.split",
     "study": "pages.study_page",
-    "train": "training.loop",
+    "train": "fitting",
 }
 __all__ = sorted(_HOMES)
 

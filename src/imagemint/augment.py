@@ -45,28 +45,30 @@ def affine(
     movement: Movement,
     *,
     flips: bool = False,
-    share: tuple[int, int] = (0, 1),
+    rank: int = 0,
+    world: int = 1,
 ) -> torch.Tensor:
     """Each image shifted, rotated, sheared and zoomed on its own: float `[n, c, h, w]` -> the same shape.
 
     Differentiable in `images`. What comes in from outside repeats the border: black is -1 here and a photo has no
     black frame, so nothing is invented. Every call draws the same number of random values, whatever the movement.
-    `share` (k, m): the images are rows k, k + m, ... of a batch m times as large, and move as they would in it.
+    With a `world` of several processes the images are rows rank, rank + world, ... of a batch world times as large,
+    and move as they would in it.
     """
-    (k, m), (n, _, h, w) = share, images.shape
-    n *= m
+    n, _, h, w = images.shape
+    n *= world
     shift = torch.stack([_uniform(n, generator, movement.shift * w), _uniform(n, generator, movement.shift * h)], 1)
     angle = torch.deg2rad(_uniform(n, generator, movement.rotate))
     shear_x, shear_y = (_uniform(n, generator, movement.shear).tan() for _ in range(2))
     zoom = 1 + _uniform(n, generator, movement.zoom)
     mirrored = torch.rand(n, generator=generator, device=generator.device) < 0.5
     if flips:
-        images = torch.where(mirrored[k::m].to(images.device)[:, None, None, None], images.flip(-1), images)
+        images = torch.where(mirrored[rank::world].to(images.device)[:, None, None, None], images.flip(-1), images)
     back = _backwards(angle, shear_x, shear_y, zoom)  # [n, 2, 2], in pixels from the centre
     origin = -(back @ shift[:, :, None])
     half = torch.tensor([max(w - 1, 1) / 2, max(h - 1, 1) / 2], device=back.device)  # affine_grid's unit
     where = torch.cat([back * half, origin], 2) / half[:, None]
-    grid = F.affine_grid(where[k::m].to(images.device, images.dtype), list(images.shape), align_corners=True)
+    grid = F.affine_grid(where[rank::world].to(images.device, images.dtype), list(images.shape), align_corners=True)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=True)
 
 

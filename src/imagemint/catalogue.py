@@ -22,12 +22,12 @@ from rich.text import Text
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from imagemint.config import Baseline, Recipe
 from imagemint.losses import LOSSES
-from imagemint.models import JOINED, MODELS, ImageShape, build, join, mitlgan, parameter_count, total_count
-from imagemint.models.mitlgan import Parent
-
-PARENT_Z = 1536  # of wgan-gp, as its document has it
+from imagemint.methods import METHODS, method_of
+from imagemint.models import MODELS, ImageShape, parameter_count, total_count
+from imagemint.recipe import AnyRecipe
+from imagemint.settings import OneOf
+from imagemint.training.recipe import Recipe
 
 
 class Layer(NamedTuple):
@@ -46,40 +46,30 @@ class Network(NamedTuple):
     module: nn.Module  # on the meta device
     trainable: int
     total: int
+    z_size: int | None = None  # numbers in a generator's input; None for a discriminator
 
     def counts(self) -> dict[str, int]:
         """For JSON."""
         return {"trainable": self.trainable, "total": self.total}
 
 
-def networks(
-    recipe: Recipe | Baseline, shape: ImageShape | None = None, classes: int | None = None
-) -> dict[str, Network]:
+def networks(recipe: AnyRecipe, shape: ImageShape | None = None, classes: int | None = None) -> dict[str, Network]:
     """`generator` and `discriminator` for images of `shape`; both default to what the recipe is shown at.
 
-    Empty for a baseline, which is fitted. A model that joins trained runs is shown with two of wgan-gp. Raises
-    RecipeError where shape and recipe do not fit.
+    Empty for a method that has none, because it is fitted. Raises RecipeError where shape and recipe do not fit.
     """
-    if isinstance(recipe, Baseline):
-        return {}
     shape = shape or shown_shape(recipe)
     recipe.check_fits(shape.channels, (shape.height, shape.width))
+    sketch = method_of(recipe.model).sketch
+    if sketch is None:
+        return {}
     with torch.device("meta"), _WithoutValues():
-        pair = _pair(recipe, shape, classes or recipe.shown_at.classes)
-    return {
-        name: Network(module, parameter_count(module), total_count(module))
-        for name, module in zip(("generator", "discriminator"), pair, strict=True)
-    }
+        drawn = sketch(recipe, shape, classes or recipe.shown_at.classes)
+    pair = {"generator": (drawn.generator, drawn.z_size), "discriminator": (drawn.discriminator, None)}
+    return {name: Network(net, parameter_count(net), total_count(net), z) for name, (net, z) in pair.items()}
 
 
-def _pair(recipe: Recipe, shape: ImageShape, classes: int) -> tuple[nn.Module, nn.Module]:
-    if recipe.model != JOINED:
-        return build(recipe.model, recipe.options, shape, classes, recipe.z_size)
-    parents = [Parent(build("wgan-gp", {}, shape, classes, PARENT_Z)[0], PARENT_Z) for _ in range(2)]
-    return join(recipe.options, shape, parents)
-
-
-def shown_shape(recipe: Recipe | Baseline) -> ImageShape:
+def shown_shape(recipe: AnyRecipe) -> ImageShape:
     """The shape of the images that the recipe is shown at."""
     shown = recipe.shown_at
     return ImageShape(shown.channels, shown.size, shown.size)
@@ -95,18 +85,18 @@ class _WithoutValues(TorchFunctionMode):
 
 
 @torch.no_grad()
-def layer_tables(recipe: Recipe | Baseline, shape: ImageShape, found: dict[str, Network]) -> dict[str, list[Layer]]:
-    """The layers of both networks, in the order of their calls for one image of `shape`; empty for a baseline.
+def layer_tables(shape: ImageShape, found: dict[str, Network]) -> dict[str, list[Layer]]:
+    """The layers of networks, in the order of their calls for one image of `shape`.
 
     Parameters get memory here, but no values: only shapes are looked at.
     """
-    if isinstance(recipe, Baseline):
-        return {}
-    z_size = 2 * PARENT_Z if recipe.model == JOINED else recipe.z_size
-    inputs = {"generator": torch.zeros(1, z_size), "discriminator": torch.zeros(1, *shape)}
     labels = torch.zeros(1, dtype=torch.int64)
     return {
-        name: _watched(network.module.to_empty(device="cpu").eval(), inputs[name], labels)
+        name: _watched(
+            network.module.to_empty(device="cpu").eval(),
+            torch.zeros(1, *shape) if network.z_size is None else torch.zeros(1, network.z_size),
+            labels,
+        )
         for name, network in found.items()
     }
 
@@ -159,18 +149,26 @@ class Part(NamedTuple):
 def parts() -> list[Part]:
     """Every choice: losses with their sources, the settings of a training, models with their options."""
     found = [Part("loss", (name,), loss.source) for name, loss in LOSSES.items()]
-    found += [
-        part
-        for part in _settings(Recipe)
-        if part.key.split(".")[0] not in {"loss", "options", *Baseline.model_fields}
-    ]
-    found += [part for part in _settings(Baseline) if part.key in ("model", "components", "pixel_noise")]
+    found += [part for part in _settings(Recipe) if part.key.split(".")[0] not in _SAID_ELSEWHERE]
+    said = {part.key for part in found} | _SAID_ELSEWHERE
+    for method in METHODS.values():
+        for part in _settings(method.recipe):
+            if part.key not in said:
+                said.add(part.key)
+                found.append(part)
     for name, family in MODELS.items():
-        found.append(Part("model", (name,), _headline(family.build)))
+        found.append(Part("model", (name,), family.about))
         found += [Part(f"options.{key}", names, about) for key, names, about in _settings(family.options)]
-    found.append(Part("model", (JOINED,), _headline(mitlgan.build)))
-    found += [Part(f"options.{key}", names, about) for key, names, about in _settings(mitlgan.Options)]
+    for method in METHODS.values():
+        for name in (each for each in method.models if each not in MODELS):
+            found.append(Part("model", (name,), method.about))
+            if method.options:
+                found += [Part(f"options.{key}", names, about) for key, names, about in _settings(method.options)]
     return found
+
+
+# Lines of their own, and what a recipe says of itself.
+_SAID_ELSEWHERE = {"loss", "options", *AnyRecipe.model_fields}
 
 
 def _settings(model: type[BaseModel], prefix: str = "") -> Iterator[Part]:
@@ -182,12 +180,15 @@ def _settings(model: type[BaseModel], prefix: str = "") -> Iterator[Part]:
                 yield from _settings(kind, f"{prefix}{key}.")
                 break
         else:
-            yield Part(prefix + key, _names(setting.annotation), _about(setting))
+            yield Part(prefix + key, _names(setting), _about(setting))
 
 
-def _names(annotation: Any) -> tuple[str, ...]:
-    """The values of a Literal, where one of them is a name."""
-    values = get_args(annotation) if get_origin(annotation) is Literal else ()
+def _names(setting: FieldInfo) -> tuple[str, ...]:
+    """The rows of a table, or the values of a Literal where one of them is a name."""
+    for each in setting.metadata:
+        if isinstance(each, OneOf):
+            return tuple(each.table)
+    values = get_args(setting.annotation) if get_origin(setting.annotation) is Literal else ()
     return tuple(map(str, values)) if any(isinstance(value, str) for value in values) else ()
 
 
@@ -196,12 +197,6 @@ def _about(setting: FieldInfo) -> str:
     if default is PydanticUndefined:
         return setting.description or ""
     return "; ".join(filter(None, (setting.description, f"default {json.dumps(default)}")))
-
-
-def _headline(build: Any) -> str:
-    """The first line of the file that a family stands in: its name, its source, its idea."""
-    text = inspect.getdoc(inspect.getmodule(build)) or ""
-    return text.splitlines()[0]
 
 
 # --- pages: what `imagemint recipes` prints, as JSON and for people
@@ -214,7 +209,7 @@ class Page(NamedTuple):
     shown: list[Any]  # what rich prints
 
 
-def recipe_list(recipes: list[Recipe | Baseline]) -> Page:
+def recipe_list(recipes: list[AnyRecipe]) -> Page:
     """Name, one line, source, image size and trainable parameters of each recipe."""
     table = _table("recipe", "about, source", "images", "G", "D", numbers=3)
     facts = []
@@ -230,13 +225,13 @@ def recipe_list(recipes: list[Recipe | Baseline]) -> Page:
     return Page({"recipes": facts}, [table, Text(note, "dim")])
 
 
-def recipe_page(recipe: Recipe | Baseline, shape: ImageShape, classes: int) -> Page:
+def recipe_page(recipe: AnyRecipe, shape: ImageShape, classes: int) -> Page:
     """Every setting of a recipe, defaults included, and the layers of its networks for images of `shape`."""
     settings = recipe.model_dump(mode="json")
     said = {key: value for key, value in settings.items() if value is not None}
     text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, default_flow_style=None, width=90)
     found = networks(recipe, shape, classes)
-    tables = layer_tables(recipe, shape, found)
+    tables = layer_tables(shape, found)
     c, h, w = shape
     facts = {
         "recipe": settings,

@@ -10,12 +10,12 @@ from imagemint import files, images
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.packing import pack
 from imagemint.data.split import split
+from imagemint.fitting import train
 from imagemint.metrics.measures import measure
 from imagemint.minting import mint
 from imagemint.pages.study_page import report, study
 from imagemint.progress import say
 from imagemint.studies.results import Study
-from imagemint.training.loop import train
 
 STUDY_IMAGES = 18_000  # images seen by each of the study's small GANs; enough at 8x8
 CLASSIFIER_IMAGES = 20_000  # and by each of its classifiers

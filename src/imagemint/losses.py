@@ -1,15 +1,16 @@
-"""Adversarial losses and penalties: pure functions of logits, one value a sample.
+"""Adversarial losses and penalties: pure functions, one table each.
 
-Every loss takes `(real, fake)`, float `[n]` each, in this order; means, weights and steps belong to the caller.
-`d` is what the discriminator lowers, `g` what the generator lowers. Only relativistic losses look at `real` in `g`.
-The semi-supervised loss takes `(real, fake, labels)`: float `[n, k + 1]` logits, one a class and a last one for
-*generated*, and int64 `[n]` labels of the real images, -1 where there is none.
+Every loss takes logits `(real, fake)`, float `[n]` each, in this order, and gives one value per sample, float `[n]`;
+means, weights and steps belong to the caller. `d` is what the discriminator lowers, `g` what the generator lowers.
+Only relativistic losses look at `real` in `g`. The semi-supervised loss takes `(real, fake, labels)`: float
+`[n, k + 1]` logits, one per class and a last one for *generated*, and int64 `[n]` labels of the real images, -1 where
+there is none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,13 +20,18 @@ PerSample = Callable[..., Tensor]
 
 
 class AdversarialLoss(NamedTuple):
-    """A pair of losses and where it comes from."""
+    """A pair of losses, where it comes from, and what the rest of the house must know of it."""
 
     d: PerSample
     g: PerSample
-    needs_real: bool  # g looks at real logits
     source: str
-    outputs: Literal[1, "k+1"] = 1  # logits an image
+    needs_real: bool = False  # `g` looks at real logits too
+    k_plus_1: bool = False  # D has one logit per class and a last one for *generated*, and learns from the labels
+    smoothable: bool = False  # a cross-entropy of single logits, whose real target `smoothed` can move
+    sigmoid: bool = False  # logits go through a sigmoid, so that their size has a meaning, and they can saturate
+    boundary: float | None = 0.0  # logit above which D takes an image for real; None: only differences mean something
+    critic: bool = False  # D is meant to be ahead of G: several D steps for each G step are no fault
+    against_collapse: str = ""  # settings of another loss that holds more modes, where no penalty is used yet
 
 
 # softplus(-x) = -log sigmoid(x): the cross-entropy of a logit that should say "real"; softplus(x): "fake".
@@ -112,27 +118,56 @@ def realness(logits: Tensor) -> Tensor:
 def feature_matching(real: Tensor, fake: Tensor) -> Tensor:
     """|mean real feature - mean fake feature|^2 of D's last hidden layer, float `[n, f]` each -> a scalar.
 
-    Salimans et al. 2016, sec. 3.1: what G lowers in place of its adversarial loss. A statement on the batch, hence no
-    value a sample.
+    Salimans et al. 2016, sec. 3.1: what G lowers in place of its adversarial loss. It compares means of the
+    batch, so there is one value for all of it.
     """
     return (real.flatten(1).mean(0) - fake.flatten(1).mean(0)).square().sum()
 
 
+_STEADIER = "--set loss=relativistic --set penalty='{name: r1r2, weight: 1}'"
+
 LOSSES: dict[str, AdversarialLoss] = {
-    "minimax": AdversarialLoss(cross_entropy_d, minimax_g, False, "Goodfellow et al. 2014, eq. 1"),
-    "non-saturating": AdversarialLoss(cross_entropy_d, non_saturating_g, False, "Goodfellow et al. 2014, sec. 3"),
-    "least-squares": AdversarialLoss(least_squares_d, least_squares_g, False, "Mao et al. 2017, eq. 9"),
-    "hinge": AdversarialLoss(hinge_d, wasserstein_g, False, "Miyato et al. 2018, eq. 16-17"),
-    "wasserstein": AdversarialLoss(wasserstein_d, wasserstein_g, False, "Arjovsky et al. 2017, eq. 2"),
-    "relativistic": AdversarialLoss(relativistic_d, relativistic_g, True, "Huang et al. 2024 (R3GAN), eq. 2"),
+    "minimax": AdversarialLoss(
+        cross_entropy_d,
+        minimax_g,
+        source="Goodfellow et al. 2014, eq. 1",
+        smoothable=True,
+        sigmoid=True,
+        against_collapse=_STEADIER,
+    ),
+    "non-saturating": AdversarialLoss(
+        cross_entropy_d,
+        non_saturating_g,
+        source="Goodfellow et al. 2014, sec. 3",
+        smoothable=True,
+        sigmoid=True,
+        against_collapse=_STEADIER,
+    ),
+    "least-squares": AdversarialLoss(least_squares_d, least_squares_g, source="Mao et al. 2017, eq. 9", boundary=0.5),
+    "hinge": AdversarialLoss(hinge_d, wasserstein_g, source="Miyato et al. 2018, eq. 16-17"),
+    "wasserstein": AdversarialLoss(
+        wasserstein_d, wasserstein_g, source="Arjovsky et al. 2017, eq. 2", boundary=None, critic=True
+    ),
+    "relativistic": AdversarialLoss(
+        relativistic_d,
+        relativistic_g,
+        source="Huang et al. 2024 (R3GAN), eq. 2",
+        needs_real=True,
+        boundary=None,
+        sigmoid=True,
+    ),
     "semi-supervised": AdversarialLoss(
-        semi_supervised_d, semi_supervised_g, False, "Winkler 2018, after Salimans et al. 2016, sec. 5", "k+1"
+        semi_supervised_d,
+        semi_supervised_g,
+        source="Winkler 2018, after Salimans et al. 2016, sec. 5",
+        k_plus_1=True,
+        sigmoid=True,
     ),
 }
 
 
 def smoothed(d: PerSample, smoothing: float) -> PerSample:
-    """One-sided label smoothing (Salimans et al. 2016, sec. 3.4): real images are asked for 1 - smoothing.
+    """One-sided label smoothing (Salimans et al. 2016, sec. 3.4): the target for real images is 1 - smoothing.
 
     For the cross-entropy the change is exactly smoothing x D's logit: (1 - s) softplus(-x) + s softplus(x).
     """
@@ -140,7 +175,7 @@ def smoothed(d: PerSample, smoothing: float) -> PerSample:
 
 
 def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
-    """(|gradient of the logit by its image| - 1)^2, one value a sample: float `[n]` (Gulrajani et al. 2017, eq. 3).
+    """(|gradient of the logit by its image| - 1)^2, one value per sample: float `[n]` (Gulrajani et al. 2017, eq. 3).
 
     `images` are the points between real and fake at which `logits` were computed; they require a gradient.
     """
@@ -148,10 +183,43 @@ def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
 
 
 def zero_centred(logits: Tensor, images: Tensor) -> Tensor:
-    """|gradient of the logit by its image|^2, one value a sample: float `[n]`.
+    """|gradient of the logit by its image|^2, one value per sample: float `[n]`.
 
     At real images this is R1, at fake ones R2 (Mescheder et al. 2018, eq. 9 and 10, without gamma / 2).
     `logits` `[n]` must have been computed from `images` `[n, c, h, w]`, which require a gradient.
     """
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.square().flatten(1).sum(1)
+
+
+# A penalty: `(d, real, fake, share)` -> a scalar, the mean over the batch. `d` maps images float `[n, c, h, w]` to
+# the log-odds that they are real, float `[n]`; `share` is float `[n, 1, 1, 1]`, uniform in [0, 1).
+PenaltyTerm = Callable[[Callable[[Tensor], Tensor], Tensor, Tensor, Tensor], Tensor]
+
+
+class Penalty(NamedTuple):
+    """A term that is added to D's loss."""
+
+    term: PenaltyTerm
+    source: str
+
+
+def r1r2(d: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
+    """R1 + R2, halved as in Huang et al. 2024, eq. 5: |gradient|^2 / 2 at real and at fake images."""
+    total = torch.zeros((), device=real.device)
+    for images in (real, fake):
+        images = images.detach().requires_grad_(True)
+        total = total + zero_centred(d(images), images).mean() / 2
+    return total
+
+
+def between(d: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
+    """WGAN-GP: at a random point on the line from each real image to a fake one (Gulrajani et al. 2017, eq. 3)."""
+    images = (real + share * (fake - real)).detach().requires_grad_(True)
+    return gradient_penalty(d(images), images).mean()
+
+
+PENALTIES: dict[str, Penalty] = {
+    "r1r2": Penalty(r1r2, source="|gradient|^2 / 2 at real and at fake images (Huang et al. 2024)"),
+    "gradient": Penalty(between, source="(|gradient| - 1)^2 between real and fake images (Gulrajani et al. 2017)"),
+}

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from imagemint import images, seeds
+from imagemint import seeds
+from imagemint.arguments import names, whole
 from imagemint.data.pack import UNLABELLED, Minting, Pack, Step, check_absent, writing
+from imagemint.devices import usable_device
 from imagemint.errors import RunError
+from imagemint.methods import load_minter, method_of
 from imagemint.progress import progress
-from imagemint.runs import Run, checkpoint_state, open_run, seen_packs
-from imagemint.training.facts import usable_device
-from imagemint.training.state import load_generator, sees_labels
+from imagemint.runs import Run, RunFacts, open_run
+from imagemint.words import listed
 
 BATCH_SIZE = 128  # images; on a CPU 10 to 30 % faster than 256, whose maps outgrow its caches
+_COLUMNS = 3 * 8  # bytes of label, seed and minting of an image
 
 
 def mint(
@@ -39,78 +44,108 @@ def mint(
     fp32, the best or the averaged ones where the run keeps them. Networks that do not see labels can mint
     `unlabelled` images, or labelled ones where they were trained on a single class.
 
-    Raises RunError for a run without (that) checkpoint and for class names or counts that do not fit.
+    Raises ArgumentError for numbers that are none, RunError for a run without (that) checkpoint, for class names or
+    counts that do not fit, and where the images would not fit on the disk; all of it before the first file.
     """
+    batch_size, seed = whole(batch_size, "--batch-size", 1), whole(seed, "--seed")
     run = open_run(run)
     dest = check_absent(dest)
-    classes = run.facts.pack.classes
-    wanted = _counts(run, per_class, counts, unlabelled)
-    if batch_size < 1:
-        raise RunError(f"--batch-size {batch_size}", "at least 1", "leave it out to use the default")
-    checkpoint = run.newest() if at is None else run.checkpoint(at)
-    state = checkpoint_state(checkpoint)
-    on = torch.device(usable_device(device))
-    generator = load_generator(run, checkpoint, on)
-    recipe = run.recipe
+    order = _order(run, per_class, counts, unlabelled)
+    _check_room(dest, run.facts, order.total)
+    checkpoint = run.newest() if at is None else run.checkpoint(whole(at, "--at", 0))
+    minter = load_minter(run, checkpoint, usable_device(device))
+    state, facts = run.state(checkpoint), run.facts
 
-    ends = np.cumsum(wanted)  # class k fills positions ends[k] - wanted[k] to ends[k]
-    names = classes or [""]  # a run on images without any class
-    made_of = dict(zip(names, wanted, strict=True)) if unlabelled is None else {"unlabelled": unlabelled}
-    parameters = {"run": str(run.path), "counts": made_of, "seed": seed}
-    history = [Step(command="mint", parameters=parameters, parents=seen_packs(run.facts))]
-    with writing(dest, classes=classes, origin="minted", history=history) as writer:
+    parameters = {"run": str(run.path), "counts": order.asked, "seed": seed}
+    history = [Step(command="mint", parameters=parameters, parents=facts.learned_from)]
+    with writing(dest, classes=facts.pack.classes, origin="minted", history=history) as writer:
         writer.mintings = [
             Minting(
                 run=str(run.path),
-                checkpoint=state["weights"],
-                images_seen=state["images_seen"],
-                recipe=recipe.name,
+                checkpoint=state.weights,
+                images_seen=state.images_seen,
+                recipe=run.recipe.name,
                 seed=seed,
-                trained_on=run.facts.pack.fingerprint,
-                chosen={name: best["images_seen"] for name, best in state.get("chosen", {}).items()} or None,
+                trained_on=facts.pack.fingerprint,
+                chosen={name: best.images_seen for name, best in state.chosen.items()} or None,
             )
         ]
-        total = int(ends[-1])
-        with progress(total, "mint") as advance, torch.inference_mode():
-            for start in range(0, total, batch_size):
-                positions = np.arange(start, min(start + batch_size, total))
-                labels = np.searchsorted(ends, positions, side="right")
-                ordinals = positions - (ends - wanted)[labels]
-                image_seeds = [
-                    seeds.derive(seed, f"mint {names[label]}", k)
-                    for label, k in zip(labels.tolist(), ordinals.tolist(), strict=True)
-                ]
-                z = seeds.noise(image_seeds, run.facts.z_size, recipe.noise)
-                made = generator(z.to(on), torch.from_numpy(labels).to(on))
-                pixels = images.to_pixels(made).cpu().numpy()
-                if unlabelled is not None:
-                    labels = np.full(len(labels), UNLABELLED)
-                writer.add(pixels, labels, seed=np.array(image_seeds), minting=np.zeros(len(labels), np.int64))
+        with progress(order.total, "mint") as advance:
+            for labels, image_seeds in order.batches(seed, batch_size):
+                pixels = minter.draw(image_seeds, labels)
+                written = labels if order.labelled else np.full(len(labels), UNLABELLED)
+                writer.add(pixels, written, seed=np.array(image_seeds), minting=np.zeros(len(labels), np.int64))
                 advance(len(labels))
     return writer.pack()
 
 
-def _counts(run: Run, per_class: int | None, counts: Mapping[str, int] | None, unlabelled: int | None) -> list[int]:
-    """How many of each class, in label order; unlabelled images take the place of the first class's."""
-    classes, recipe = run.facts.pack.classes, run.recipe
+class _Order(NamedTuple):
+    """How many images of which class. Unlabelled ones are drawn, and their seeds derived, as the first class's."""
+
+    names: list[str]  # of the classes, in label order; one empty name where the run knows none
+    counts: list[int]
+    labelled: bool
+
+    @property
+    def total(self) -> int:
+        """All images."""
+        return sum(self.counts)
+
+    @property
+    def asked(self) -> dict[str, int]:
+        """For the history of the pack."""
+        return dict(zip(self.names, self.counts, strict=True)) if self.labelled else {"unlabelled": self.total}
+
+    def batches(self, seed: int, size: int) -> Iterator[tuple[np.ndarray, list[int]]]:
+        """Labels int64 `[n]` and the seed of each image, class by class, at most `size` at a time."""
+        ends = np.cumsum(self.counts)  # class k fills positions ends[k] - counts[k] to ends[k]
+        for start in range(0, self.total, size):
+            positions = np.arange(start, min(start + size, self.total))
+            labels = np.searchsorted(ends, positions, side="right")
+            ordinals = positions - (ends - self.counts)[labels]
+            pairs = zip(labels.tolist(), ordinals.tolist(), strict=True)
+            yield labels, [seeds.derive(seed, f"mint {self.names[label]}", k) for label, k in pairs]
+
+
+def _order(run: Run, per_class: int | None, counts: Mapping[str, int] | None, unlabelled: int | None) -> _Order:
+    """What is asked for, checked. Raises ArgumentError or RunError."""
+    classes = run.facts.pack.classes
     if sum(each is not None for each in (per_class, counts, unlabelled)) != 1:
         found = "not exactly one of per class, counts and unlabelled"
         raise RunError(found, "one of them", "say --per-class N, --counts name=N,... or --unlabelled N")
     if unlabelled is not None:
-        if unlabelled < 1:
-            raise RunError(f"--unlabelled {unlabelled}", "at least one image", "ask for more")
-        return [unlabelled] + [0] * (len(classes) - 1)
-    if not sees_labels(recipe, run.facts.parents) and len(classes) > 1:
+        first, *others = classes or [""]
+        count = whole(unlabelled, "--unlabelled", 1)
+        return _Order([first, *others], [count, *[0] * len(others)], labelled=False)
+    if not method_of(run.recipe.model).sees_labels(run.facts) and len(classes) > 1:
         raise RunError(
-            f"the networks of {run.path} (model {recipe.model}) never saw the labels of their {len(classes)} classes",
+            f"the networks of {run.path} (model {run.recipe.model}) never saw the labels of their "
+            f"{len(classes)} classes",
             "networks that know classes, or images without labels",
             "mint with --unlabelled N, or train a conditional recipe",
         )
+    if not classes:
+        raise RunError(f"{run.path} was trained on images without classes", "classes", "mint with --unlabelled N")
     if counts is None:
-        counts = dict.fromkeys(classes, per_class or 0)
-    unknown = [name for name in counts if name not in classes]
+        return _Order(classes, [whole(per_class, "--per-class", 1)] * len(classes), labelled=True)
+    wanted = {name: whole(counts[name], f"the count of {name}", 0) for name in names(counts, "--counts")}
+    unknown = [name for name in wanted if name not in classes]
     if unknown:
-        raise RunError(f"no class {unknown[0]!r} in the run", f"one of {', '.join(classes)}", "check the names")
-    if any(n < 0 for n in counts.values()) or not any(counts.values()):
-        raise RunError(f"counts {dict(counts)}", "at least one image and no negative count", "ask for more")
-    return [counts.get(name, 0) for name in classes]
+        raise RunError(f"no class {unknown[0]!r} in the run", f"one of {listed(classes, 12)}", "check the names")
+    if not any(wanted.values()):
+        raise RunError(f"counts {wanted}", "at least one image", "ask for more")
+    return _Order(classes, [wanted.get(name, 0) for name in classes], labelled=True)
+
+
+def _check_room(dest: Path, facts: RunFacts, images: int) -> None:
+    """Raise RunError unless so many images fit on the disk."""
+    h, w = facts.pack.size
+    needed = images * (facts.pack.channels * h * w + _COLUMNS)
+    there = next(folder for folder in (dest.absolute(), *dest.absolute().parents) if os.path.isdir(folder))
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise RunError(
+            f"{images:,} images need {needed / 1e9:,.1f} GB and {free / 1e9:,.1f} GB are free at {there}",
+            "room for them",
+            "ask for fewer, or free some space",
+        )

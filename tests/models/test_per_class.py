@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from imagemint.config import load_recipe
 from imagemint.data.pack import Pack
 from imagemint.errors import RecipeError
+from imagemint.methods import settle
 from imagemint.models import ImageShape, build, parameter_count
 from imagemint.models.per_class import Bank
 from imagemint.runs import PackFacts, RunFacts
-from imagemint.training.facts import run_facts
 from imagemint.training.state import Gan, new_gan
 from imagemint.training.step import discriminator_step, generator_step
 
@@ -118,7 +118,7 @@ def test_side_by_side_is_alone(optimizer: str) -> None:
 
 def test_a_bank_asks_for_balanced_batches_and_its_own_features(digits: Pack) -> None:
     with pytest.raises(RecipeError, match=r"per-class with balanced false; wanted balanced: true.*balanced=true"):
-        run_facts(digits, load_recipe("per-class", {"balanced": False}))
+        load_recipe("per-class", {"balanced": False})
     with pytest.raises(RecipeError, match="per-class with loss_g feature-matching"):
-        run_facts(digits, load_recipe("per-class", {"loss_g": "feature-matching"}))
-    run_facts(digits, load_recipe("per-class"))
+        new_gan(settle(digits, load_recipe("per-class", {"loss_g": "feature-matching"})))
+    settle(digits, load_recipe("per-class"))

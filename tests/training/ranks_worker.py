@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from imagemint.config import Recipe
+from imagemint.config import saved_recipe
+from imagemint.fitting import train
 from imagemint.models.layers import HalfBatchNorm
-from imagemint.training import loop
-from imagemint.training.folder import draw_samples
-from imagemint.training.loop import train
+from imagemint.samples import draw_samples
+from imagemint.training import diary, loop
 from imagemint.training.ranks import Ranks, joined, normalise_globally
 from imagemint.training.step import generator_step
 
@@ -78,9 +78,9 @@ def main() -> None:
         seen["world"] = ranks.world
         normalised(ranks, folder)
         for name, job in jobs.items():
-            recipe = Recipe.model_validate(job["recipe"])
+            recipe = saved_recipe(job["recipe"], name)
             train(job["pack"], recipe, folder / name, seed=3, device="cpu")
-        pack, recipe = jobs["demo"]["pack"], Recipe.model_validate(jobs["demo"]["recipe"])
+        pack, recipe = jobs["demo"]["pack"], saved_recipe(jobs["demo"]["recipe"], "demo")
 
         def again(name: str, **more: Any) -> None:
             train(pack, recipe, folder / name, seed=3, device="cpu", **more)
@@ -100,7 +100,7 @@ def main() -> None:
         )
         seen["nan"] = broken(lambda: again("nan"))
         loop.__dict__["generator_step"] = generator_step
-        loop.__dict__["draw_samples"] = on_rank(0, 1, draw, full)
+        diary.__dict__["draw_samples"] = on_rank(0, 1, draw, full)
         seen["full"] = broken(lambda: again("full"))
     (folder / f"{ranks.rank}.json").write_text(json.dumps(seen))
 

@@ -14,14 +14,18 @@ from torch import Tensor
 from imagemint.config import Recipe, load_recipe
 from imagemint.data.pack import Pack, Step, open_pack, writing
 from imagemint.errors import PackError, RunError
+from imagemint.fitting import train
 from imagemint.images import to_images
+from imagemint.methods import load_minter
+from imagemint.methods.per_class import KIND
 from imagemint.metrics.judge import JudgeSplit, train_judge
+from imagemint.minter import NetworkMinter
 from imagemint.minting import mint
+from imagemint.runs import Run
 from imagemint.training import choice
 from imagemint.training.choice import Chooser
 from imagemint.training.feed import Feed
-from imagemint.training.loop import train
-from imagemint.training.state import Gan, load_generator, new_gan
+from imagemint.training.state import Gan, new_gan
 
 NAMES = ["2", "0", "1"]  # names that are not their labels
 
@@ -64,6 +68,12 @@ def whole(**settings: object) -> Recipe:
     return recipe
 
 
+def minting_weights(run: Run) -> dict[str, Tensor]:
+    minter = load_minter(run)
+    assert isinstance(minter, NetworkMinter)
+    return dict(minter.generator.state_dict())
+
+
 class Scripted:
     """Looks find these distances, one dict a look; the weights that were looked at are kept."""
 
@@ -87,7 +97,7 @@ def test_each_class_keeps_the_weights_of_its_best_look(
     script = Scripted(monkeypatch, [{name: float(value) for name, value in look.items()} for look in looks])
     run = train(few, bank(), tmp_path / "run")
     assert sorted(script.seen) == [12, 24, 36, 48, 60]
-    weights = load_generator(run, run.newest(), torch.device("cpu")).state_dict()
+    weights = minting_weights(run)
     for label, name in enumerate(NAMES):
         for key, value in weights.items():
             if key.startswith(f"members.{label}."):
@@ -104,7 +114,7 @@ def test_other_families_choose_as_a_whole(few: Pack, tmp_path: Path, monkeypatch
     """With averaged weights it is they that are measured and kept."""
     script = Scripted(monkeypatch, [{"all": each} for each in (3.0, 2.0, 5.0, 2.0, 4.0)])
     run = train(few, whole(), tmp_path / "run")
-    weights = load_generator(run, run.newest(), torch.device("cpu")).state_dict()
+    weights = minting_weights(run)
     assert all(torch.equal(value, script.seen[24][key]) for key, value in weights.items())
     assert mint(run, tmp_path / "minted", per_class=1).manifest.mintings[0].chosen == {"all": 24}
 
@@ -154,7 +164,7 @@ def test_real_images_measure_better_than_noise(
 ) -> None:
     """The measure tells good from bad class by class, even with two held-out images of each."""
     run = train(few, bank(images=12), tmp_path / "run")
-    gan = new_gan(run.facts)
+    gan = new_gan(run.facts, kind=KIND)
     feed = Feed(few, gan)
     assert feed.held_out is not None
     chooser = Chooser(few, feed.held_out, gan, run)

@@ -14,11 +14,12 @@ from benchmarks.crash import contents as contents
 from benchmarks.crash import kill_and_resume, tiny_pack, tiny_recipe
 from torch import Tensor
 
+from imagemint import checkpoints
 from imagemint.config import Recipe
 from imagemint.data.pack import Pack
+from imagemint.fitting import train
 from imagemint.runs import Run, open_run
-from imagemint.training import loop, state
-from imagemint.training.loop import train
+from imagemint.training import diary, loop, state
 from imagemint.training.state import Gan, save_checkpoint
 from imagemint.training.step import generator_step
 
@@ -72,7 +73,7 @@ def test_what_a_checkpoint_stands_for_is_on_the_disk_before_it(
         return save_checkpoint(gan, run)
 
     monkeypatch.setattr("imagemint.files.flush", noted)
-    monkeypatch.setattr(loop, "save_checkpoint", checked)
+    monkeypatch.setattr(diary, "save_checkpoint", checked)
     train(digits, tiny, tmp_path / "run", images=256)
     assert {"log.jsonl", "watch.jsonl"} <= on_disk.keys()
 
@@ -81,7 +82,7 @@ def test_a_full_disk_ends_the_run_with_the_last_checkpoint_intact(
     digits: Pack, tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is full half-way through the third checkpoint; with room again the run goes on as if nothing had been."""
-    written, write = count(1), state._write
+    written, write = count(1), checkpoints.write_tensors
 
     def fills_up(path: Path, tensors: dict[str, Tensor]) -> str:
         hash_ = write(path, tensors)
@@ -91,7 +92,7 @@ def test_a_full_disk_ends_the_run_with_the_last_checkpoint_intact(
         return hash_
 
     straight = train(digits, tiny, tmp_path / "straight")
-    monkeypatch.setattr(state, "_write", fills_up)
+    monkeypatch.setattr(state, "write_tensors", fills_up)
     with pytest.raises(OSError, match="No space left"):
         train(digits, tiny, tmp_path / "full")
     monkeypatch.undo()

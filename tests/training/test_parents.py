@@ -16,20 +16,20 @@ from imagemint.config import Recipe
 from imagemint.data.edit import drop, rename
 from imagemint.data.pack import Pack, writing
 from imagemint.errors import RecipeError, RunError
+from imagemint.fitting import train
+from imagemint.methods import load_minter, settle
+from imagemint.methods.joined import KIND, JoinedFacts, ParentFacts, load_parents
+from imagemint.minter import NetworkMinter
 from imagemint.minting import mint
 from imagemint.models import parameter_count, total_count
 from imagemint.models.mitlgan import MitlganGenerator
-from imagemint.runs import ParentFacts, Run, open_run
+from imagemint.runs import Run, open_run
 from imagemint.training import loop
-from imagemint.training.facts import run_facts
-from imagemint.training.loop import train
-from imagemint.training.parents import load_parents
-from imagemint.training.state import load_generator, new_gan
+from imagemint.training.state import new_gan
 from imagemint.training.step import generator_step
 from tests.recipes import gan_recipe
 from tests.training.test_exact import contents
 
-CPU = torch.device("cpu")
 SHORT: dict[str, Any] = {
     "options": {"width": 8, "blocks": 2},
     "batch_size": 4,
@@ -65,8 +65,14 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
+def network(run: Run) -> nn.Module:
+    minter = load_minter(run)
+    assert isinstance(minter, NetworkMinter)
+    return minter.generator
+
+
 def joined(run: Run) -> MitlganGenerator:
-    generator = load_generator(run, run.newest(), CPU)
+    generator = network(run)
     assert isinstance(generator, MitlganGenerator)
     return generator
 
@@ -76,9 +82,9 @@ def test_parents_are_the_minting_weights_of_their_runs_before_and_after(
     ema: int | None, digits: Pack, recipe: Recipe, parents: list[str], tmp_path: Path
 ) -> None:
     run = train(digits, recipe, tmp_path / "run", ema_images=ema)
-    theirs = [weights(load_generator(open_run(each), open_run(each).newest(), CPU)) for each in parents]
+    theirs = [weights(network(open_run(each))) for each in parents]
     assert all(same(weights(mine), other) for mine, other in zip(joined(run).parents, theirs, strict=True))
-    fresh = new_gan(run.facts)
+    fresh = new_gan(run.facts, kind=KIND)
     load_parents(fresh, run.facts)
     assert isinstance(fresh.generator, MitlganGenerator)
     assert not same(weights(fresh.generator.joiner), weights(joined(run).joiner))  # and the rest was trained
@@ -88,7 +94,7 @@ def test_z_is_as_long_as_the_parents_ask_for_and_each_gets_its_kind_of_noise(
     digits: Pack, recipe: Recipe, tmp_path: Path
 ) -> None:
     run = train(digits, recipe, tmp_path / "run", images=8)
-    assert (run.facts.z_size, run.recipe.noise) == (8 + 5, "normal")
+    assert (load_minter(run).z_size, load_minter(run).noise) == (8 + 5, "normal")
     generator, heard = joined(run), list[Tensor]()
     for parent in generator.parents:
         parent.register_forward_pre_hook(lambda _, args: heard.append(args[0]))
@@ -152,7 +158,7 @@ def test_minted_images_name_every_pack_that_they_come_from(
 def test_a_joined_run_can_be_a_parent(digits: Pack, recipe: Recipe, parents: list[str], tmp_path: Path) -> None:
     inner = train(digits, recipe, tmp_path / "inner", images=8)
     outer = train(digits, recipe, tmp_path / "outer", images=8, parents=[str(inner.path), parents[1]])
-    assert outer.facts.z_size == 13 + 5
+    assert load_minter(outer).z_size == 13 + 5
     assert same(weights(joined(outer).parents[0]), weights(joined(inner)))
 
 
@@ -170,10 +176,13 @@ def test_counts_at_128_pixels_follow_from_the_facts(digits: Pack, tmp_path: Path
         writer.add(np.zeros((2, 3, 128, 128), np.uint8), np.zeros(2, np.int64))
     pack = writer.pack()
     wgan = gan_recipe("wgan-gp")
-    facts = run_facts(pack, wgan)
+    facts = settle(pack, wgan)
     parent = ParentFacts(run="away", weights="", images_seen=0, recipe=wgan, pack=facts.pack)
     mitlgan = gan_recipe("mitlgan", {"parents": ["away", "away"]})
-    gan = new_gan(run_facts(pack, mitlgan, device="cpu", known=[parent, parent]))
+    known = JoinedFacts(
+        **facts.model_dump(exclude={"recipe", "pack"}), recipe=wgan, pack=facts.pack, parents=[parent] * 2
+    )
+    gan = new_gan(settle(pack, mitlgan, device="cpu", continued=known), kind=KIND)
     assert (parameter_count(gan.generator), total_count(gan.generator)) == (18_461_982, 23_304_090)
     assert parameter_count(gan.discriminator) == 2_448_097
     trained = sum(value.numel() for group in gan.optimizer_g.param_groups for value in group["params"])
@@ -204,7 +213,7 @@ def test_parents_that_were_trained_on_are_other_parents(digits: Pack, tiny: Reci
         ({"parents": ["small", "nowhere"]}, "no run at .*nowhere"),
         ({"z_size": 12}, r"z_size 12 for model mitlgan; wanted 13 \(8 \+ 5\).* leave z_size out"),
         ({"noise": "uniform"}, "noise uniform for model mitlgan; wanted normal"),
-        ({"model": "dense", "options": {}}, "parents .* for model dense"),
+        ({"model": "dense", "options": {}}, "unknown key parents"),
         ({"options": {"output": "sigmoid"}}, "options.output.* in model mitlgan"),
     ],
 )

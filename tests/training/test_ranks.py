@@ -14,15 +14,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from imagemint.config import Recipe, load_recipe
+from imagemint.config import Recipe, load_recipe, saved_recipe
 from imagemint.data.pack import Pack, Step, open_pack, writing
 from imagemint.errors import RecipeError, RunError
+from imagemint.fitting import refuse_changes, train
+from imagemint.methods import joined
 from imagemint.models.layers import HalfBatchNorm
 from imagemint.runs import open_run
-from imagemint.training.folder import refuse_changes
-from imagemint.training.loop import train
 from imagemint.training.ranks import Ranks
-from imagemint.training.state import load_checkpoint, new_gan
+from imagemint.training.state import ONE_GAN, load_checkpoint, new_gan
 from tests.recipes import gan_recipe
 from tests.training.test_exact import contents
 
@@ -135,7 +135,7 @@ def pair(digits: Pack, tiny: Recipe, tmp_path_factory: pytest.TempPathFactory) -
 
 def weights(facts: Any, checkpoint: Path | None = None) -> Tensor:
     """Every weight and statistic of every network, end to end."""
-    gan = new_gan(facts)
+    gan = new_gan(facts, kind=joined.KIND if facts.recipe.model == joined.JOINED else ONE_GAN)
     if checkpoint is not None:
         load_checkpoint(gan, checkpoint)
     nets = [gan.generator, gan.discriminator, *([gan.ema] if gan.ema else [])]
@@ -163,7 +163,7 @@ def weights(facts: Any, checkpoint: Path | None = None) -> Tensor:
 def test_two_ranks_train_what_one_trains_with_the_same_batch(name: str, pair: Path, tmp_path: Path) -> None:
     two = open_run(pair / name)
     job = json.loads((pair / "jobs.json").read_text())[name]
-    one = train(open_pack(job["pack"]), Recipe.model_validate(job["recipe"]), tmp_path / "one", seed=3, device="cpu")
+    one = train(open_pack(job["pack"]), saved_recipe(job["recipe"], name), tmp_path / "one", seed=3, device="cpu")
     assert (one.facts.processes, two.facts.processes) == (1, 2)
     before, alone, shared = weights(one.facts), weights(one.facts, one.newest()), weights(one.facts, two.newest())
     assert (shared - alone).norm() < 1e-3 * (alone - before).norm()

@@ -21,12 +21,14 @@ from imagemint.config import Recipe, load_recipe, parse_setting
 from imagemint.data.pack import Pack, Step, writing
 from imagemint.errors import TrainingError
 from imagemint.files import read_lines
+from imagemint.fitting import train
 from imagemint.runs import Finding, Run, open_run
 from imagemint.training import loop
-from imagemint.training.loop import train
 from imagemint.training.state import Gan, new_gan
 from imagemint.training.step import generator_step
-from imagemint.training.watch import LOGIT_EDGES, RULES, SAMPLES, Logits, Look, Rule, Watch, findings
+from imagemint.training.watch import Watch
+from imagemint.training.watch.measure import LOGIT_EDGES, SAMPLES, Logits, Look
+from imagemint.training.watch.rules import RULES, Rule, findings
 from tests.training.test_exact import contents
 
 DENSE: dict[str, Any] = {
@@ -231,13 +233,13 @@ def watched(pack: Pack, recipe: Recipe, tmp_path: Path) -> tuple[Gan, Watch]:
 
 def look_at(gan: Gan, watch: Watch) -> Look:
     gan.images_seen += 1
-    watch.look(gan)
+    watch.observe(gan)
     return watch.looks[-1]
 
 
 def test_what_the_measures_say_of_known_samples(digits: Pack, tiny: Recipe, tmp_path: Path) -> None:
     gan, watch = watched(digits, tiny, tmp_path)
-    real = images.to_images(watch.real)
+    real = images.to_images(watch.eyes.real)
 
     gan.generator = Says(lambda z, labels: real)
     gan.discriminator = Says(lambda x, labels: torch.zeros(len(x)))
@@ -370,7 +372,7 @@ def test_a_sample_that_is_not_finite_stops_the_run_before_it_is_saved(
 ) -> None:
     gan, watch = watched(digits, tiny, tmp_path)
     gan.generator = Says(lambda z, labels: torch.full((len(z), 1, 8, 8), math.nan))
-    with pytest.raises(TrainingError, match="a sample is nan"):
+    with pytest.raises(TrainingError, match="a sample is not finite"):
         look_at(gan, watch)
 
 

@@ -1,21 +1,28 @@
-"""Networks: one file a family, generator and discriminator side by side, the paper cited.
+"""Networks: one file per family, generator and discriminator side by side, the paper cited.
 
-To add a family: a file with `Options` and `build`, and one row in MODELS. `mitlgan` has no row: it is built from
-trained generators (`join`), not from options alone.
+To add a family: a file with `Options` and `build`, and one row in MODELS. `mitlgan` has no row: it is built around
+trained generators (imagemint.methods.joined), not from options alone.
+
+What every pair of networks promises: G maps z float `[n, z_size]` and labels int64 `[n]` to images float
+`[n, c, h, w]` in [-1, 1]. D maps such images and labels to logits float `[n]` (`[n, classes + 1]` where its options
+say so); its method `features(images, labels)`, where it has one, gives float `[n, f]`: what its last layer, which is
+dense, makes the logits from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from torch import nn
 
-from imagemint.config import in_words
 from imagemint.errors import RecipeError
-from imagemint.models import cdcgan, conv, dcgan, dcgan_fd, dense, mitlgan, per_class, small, wgan_gp
+from imagemint.models import cdcgan, conv, dcgan, dcgan_fd, dense, per_class, small, wgan_gp
 from imagemint.models.shapes import ImageShape as ImageShape
+from imagemint.settings import in_words
+
+Options = TypeVar("Options", bound=BaseModel)
 
 
 class Family(NamedTuple):
@@ -24,55 +31,44 @@ class Family(NamedTuple):
     options: type[BaseModel]
     build: Callable[[Any, ImageShape, int, int], tuple[nn.Module, nn.Module]]
     conditional: bool  # the label reaches the networks; otherwise they take labels and ignore them
-    bank: bool = False  # a pair of networks for each class (per_class.Bank), which share nothing
+    about: str  # one line: what it is and where it comes from
 
 
 MODELS: dict[str, Family] = {
-    "cdcgan": Family(cdcgan.Options, cdcgan.build, conditional=True),
-    "dcgan": Family(dcgan.Options, dcgan.build, conditional=False),
-    "dense": Family(dense.Options, dense.build, conditional=False),
-    "conv": Family(conv.Options, conv.build, conditional=False),
-    "dcgan-fd": Family(dcgan_fd.Options, dcgan_fd.build_dcgan, conditional=False),
-    "ccgan": Family(dcgan_fd.Options, dcgan_fd.build_ccgan, conditional=True),
-    "wgan-gp": Family(wgan_gp.Options, wgan_gp.build, conditional=False),
-    "small": Family(small.Options, small.build, conditional=True),
-    "per-class": Family(per_class.Options, per_class.build, conditional=True, bank=True),
+    "cdcgan": Family(cdcgan.Options, cdcgan.build, conditional=True, about=cdcgan.ABOUT),
+    "dcgan": Family(dcgan.Options, dcgan.build, conditional=False, about=dcgan.ABOUT),
+    "dense": Family(dense.Options, dense.build, conditional=False, about=dense.ABOUT),
+    "conv": Family(conv.Options, conv.build, conditional=False, about=conv.ABOUT),
+    "dcgan-fd": Family(dcgan_fd.Options, dcgan_fd.build_dcgan, conditional=False, about=dcgan_fd.ABOUT_DCGAN),
+    "ccgan": Family(dcgan_fd.Options, dcgan_fd.build_ccgan, conditional=True, about=dcgan_fd.ABOUT_CCGAN),
+    "wgan-gp": Family(wgan_gp.Options, wgan_gp.build, conditional=False, about=wgan_gp.ABOUT),
+    "small": Family(small.Options, small.build, conditional=True, about=small.ABOUT),
+    "per-class": Family(per_class.Options, per_class.build, conditional=True, about=per_class.ABOUT),
 }
 
-JOINED = "mitlgan"  # the one model whose recipe names parents
-Chosen = TypeVar("Chosen", bound=BaseModel)
+
+def family(model: str) -> Family:
+    """The row of a family. Raises RecipeError for an unknown one."""
+    if model not in MODELS:
+        raise RecipeError(f"model {model!r}", f"one of {', '.join(MODELS)}", "change model in the recipe")
+    return MODELS[model]
 
 
 def build(
-    model: str, options: dict[str, Any], shape: ImageShape, classes: int, z_size: int
+    model: str, options: Mapping[str, Any], shape: ImageShape, classes: int, z_size: int
 ) -> tuple[nn.Module, nn.Module]:
     """Generator and discriminator, initialised from torch's global generator (seeds.seed_layers sets it).
 
-    G maps z `[n, z_size]` and labels int64 `[n]` to images `[n, c, h, w]` in [-1, 1]; D maps images and labels to
-    logits `[n]` (`[n, classes + 1]` where options.outputs of `conv` is k+1). Raises RecipeError for an unknown
-    family, unknown options, or a size that does not fit.
+    Raises RecipeError for an unknown family, unknown options, or a size that does not fit.
     """
-    if model == JOINED:
-        mitlgan.check_enough(0)
-    if model not in MODELS:
-        raise RecipeError(f"model {model!r}", f"one of {', '.join([*MODELS, JOINED])}", "change model in the recipe")
-    family = MODELS[model]
-    return family.build(_chosen(model, family.options, options), shape, classes, z_size)
+    row = family(model)
+    return row.build(checked(row.options, options, model), shape, classes, z_size)
 
 
-def join(
-    options: dict[str, Any], shape: ImageShape, parents: list[mitlgan.Parent]
-) -> tuple[mitlgan.MitlganGenerator, wgan_gp.Discriminator]:
-    """Generator and discriminator of model mitlgan around trained generators, as `build` makes those of the others.
-
-    z is `[n, sum of the parents' z sizes]`. Raises RecipeError as `build` does, and where the parents do not fit.
-    """
-    return mitlgan.build(_chosen(JOINED, mitlgan.Options, options), shape, parents)
-
-
-def _chosen(model: str, known: type[Chosen], options: dict[str, Any]) -> Chosen:
+def checked(known: type[Options], options: Mapping[str, Any], model: str) -> Options:
+    """The options of a family as its own model. Raises RecipeError, which names the key."""
     try:
-        return known.model_validate(options)
+        return known.model_validate(dict(options))
     except ValidationError as error:
         raise in_words(error, f"model {model}", known, "options.") from None
 

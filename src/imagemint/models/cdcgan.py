@@ -9,11 +9,12 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imagemint.config import Strict
 from imagemint.models.layers import LabelledConv, LabelledLinear
 from imagemint.models.shapes import ImageShape
+from imagemint.settings import Strict
 
 _LEAK = 0.2
+ABOUT = "Baker 2018: conditional DCGAN, the label joined at every layer"
 
 
 class Options(Strict):
@@ -60,12 +61,15 @@ class Discriminator(nn.Module):
         self.dense4 = LabelledLinear(1024, classes, 1)
         _initialise(self)
 
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges as above; inside, images are in [0, 1] as in the document."""
+    def features(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Float `[n, 1024]`: what the last layer, with the label, makes logits from. Inside, images are in [0, 1]."""
         x = F.leaky_relu(self.conv1((images + 1) / 2, labels), _LEAK)
         x = F.leaky_relu(self.norm2(self.conv2(x, labels)), _LEAK)
-        x = F.leaky_relu(self.norm3(self.dense3(x.flatten(1), labels)), _LEAK)
-        return self.dense4(x, labels).squeeze(1)
+        return F.leaky_relu(self.norm3(self.dense3(x.flatten(1), labels)), _LEAK)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Shapes and ranges: see the class."""
+        return self.dense4(self.features(images, labels), labels).squeeze(1)
 
 
 def _initialise(module: nn.Module) -> None:

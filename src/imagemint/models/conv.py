@@ -27,13 +27,14 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 from torch import Tensor, nn
 
-from imagemint.config import Strict
-from imagemint.models.layers import ImageConv, glorot
+from imagemint.models.layers import ImageConv, before_last, glorot
 from imagemint.models.shapes import ImageShape
+from imagemint.settings import Strict
 
 Variant = Literal[
     "mirrored", "mirrored-dense", "mirrored-two", "mirrored-wider", "mnist", "cifar", "cifar-final"
 ]  # the keys of NETS
+ABOUT = "Winkler 2018: convolutional networks, one variant per experiment"
 
 
 class Options(Strict):
@@ -147,7 +148,7 @@ class Generator(nn.Module):
         glorot(self)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges as above."""
+        """Shapes and ranges: see the class."""
         return self.layers(z).float().tanh()
 
 
@@ -176,9 +177,13 @@ class Discriminator(nn.Module):
         )
         glorot(self)
 
+    def features(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Float `[n, f]`: what the last layer makes logits from."""
+        return before_last(self.layers, images)
+
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges as above."""
-        logits = self.layers(images)
+        """Shapes and ranges: see the class."""
+        logits = self.layers[-1](self.features(images, labels))
         return logits.squeeze(1) if self.single else logits
 
 

@@ -11,11 +11,13 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from imagemint.config import Strict
+from imagemint.models.layers import before_last
 from imagemint.models.shapes import ImageShape
+from imagemint.settings import Strict
 
 _LEAK = 0.2
 _WIDTHS = (64, 128, 256, 512)  # channels after each halving
+ABOUT = "Baker 2018: the unconditional network for colour photographs (after Radford et al. 2016)"
 
 
 class Options(Strict):
@@ -37,7 +39,7 @@ class Generator(nn.Module):
         _initialise(self)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges as above."""
+        """Shapes and ranges: see the class."""
         return self.layers(z).float().tanh()
 
 
@@ -53,9 +55,13 @@ class Discriminator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(size, 1))
         _initialise(self)
 
+    def features(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Float `[n, f]`: what the last layer makes logits from."""
+        return before_last(self.layers, images)
+
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges as above."""
-        return self.layers(images).squeeze(1)
+        """Shapes and ranges: see the class."""
+        return self.layers[-1](self.features(images, labels)).squeeze(1)
 
 
 def _halving(before: int, after: int) -> nn.Conv2d:

@@ -19,12 +19,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imagemint.config import Strict
-from imagemint.models.layers import DoublingConv, HalfBatchNorm, glorot
+from imagemint.models.layers import DoublingConv, HalfBatchNorm, before_last, glorot
 from imagemint.models.shapes import ImageShape
+from imagemint.settings import Strict
 
 _DENSE, _MAP = 1024, 128  # G; its convolution is as wide as its map
 _FIRST, _REST = 128, 256  # D
+ABOUT_DCGAN = "Rzayev & Weldegebriel: DCGAN(F, D), upsampling with plain convolutions, for 28x28 digits"
+ABOUT_CCGAN = "Rzayev & Weldegebriel: CCGAN, DCGAN(F, D) with the label in both networks"
 
 
 class Options(Strict):
@@ -58,7 +60,7 @@ class Generator(nn.Module):
         glorot(self)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges as above."""
+        """Shapes and ranges: see the class."""
         if self.classes:
             z = torch.cat([z, F.one_hot(labels, self.classes).to(z.dtype)], 1)
         return self.layers(z).float().tanh()
@@ -83,12 +85,16 @@ class Discriminator(nn.Module):
         if isinstance(self.plane, nn.Linear):  # with Glorot's weights it is twenty times fainter than an image
             nn.init.normal_(self.plane.weight)
 
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges as above."""
+    def features(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Float `[n, f]`: what the last layer makes logits from."""
         if self.classes:
             plane = self.plane(F.one_hot(labels, self.classes).to(images.dtype))
             images = torch.cat([images, plane.to(images.dtype).view(-1, 1, *images.shape[2:])], 1)
-        return self.layers(images.contiguous(memory_format=torch.channels_last)).squeeze(1)
+        return before_last(self.layers, images.contiguous(memory_format=torch.channels_last))
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Shapes and ranges: see the class."""
+        return self.layers[-1](self.features(images, labels)).squeeze(1)
 
 
 def _norm(options: Options, plain: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:

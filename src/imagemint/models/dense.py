@@ -17,11 +17,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from imagemint.config import Strict
 from imagemint.models.layers import glorot
 from imagemint.models.shapes import ImageShape
+from imagemint.settings import Strict
 
 Units = tuple[Annotated[int, Field(ge=1, le=65536)], ...]
+ABOUT = "Winkler 2018: dense networks, from a minimal one that collapses to one that draws digits"
 
 
 class Options(Strict):
@@ -48,7 +49,7 @@ class Generator(nn.Module):
         glorot(self)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges as above."""
+        """Shapes and ranges: see the class."""
         x = self.last(self.layers(z)).float().unflatten(1, self.shape)
         return 2 * x.sigmoid() - 1 if self.sigmoid else x.tanh()
 
@@ -63,9 +64,13 @@ class Discriminator(nn.Module):
         self.last = nn.Linear(options.hidden_d[-1], 1)
         glorot(self)
 
+    def features(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Float `[n, f]`: what the last layer makes logits from."""
+        return self.layers(images)
+
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges as above."""
-        return self.last(self.layers(images)).squeeze(1)
+        """Shapes and ranges: see the class."""
+        return self.last(self.features(images, labels)).squeeze(1)
 
 
 def _hidden(options: Options, units: tuple[int, ...]) -> list[nn.Module]:

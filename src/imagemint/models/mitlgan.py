@@ -15,13 +15,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from imagemint.config import Strict
 from imagemint.errors import RecipeError
 from imagemint.models import wgan_gp
 from imagemint.models.layers import DoublingConv, glorot
 from imagemint.models.shapes import ImageShape
 from imagemint.seeds import Noise
+from imagemint.settings import Strict
 
+ABOUT = "Élő 2021: frozen generators side by side and a network that learns to join their images"
 Output = Literal["tanh", "relu"]
 
 
@@ -65,7 +66,7 @@ class Joiner(nn.Module):
         glorot(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Shapes and ranges as above."""
+        """Shapes and ranges: see the class."""
         x = self.last(self.up(self.blocks(self.down(self.join(images))))).float()
         return x.tanh() if self.output == "tanh" else x.relu()
 
@@ -116,7 +117,7 @@ class MitlganGenerator(nn.Module):
         self.joiner = Joiner(len(parents), shape, options)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges as above."""
+        """Shapes and ranges: see the class."""
         parts = zip(torch.split(z, self.parent_z, 1), self.parent_noise, strict=True)
         with torch.no_grad():
             noise = [torch.erf(part / math.sqrt(2)) if kind == "uniform" else part for part, kind in parts]

@@ -26,12 +26,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from imagemint.config import Strict
 from imagemint.models.layers import DoublingConv, glorot
 from imagemint.models.shapes import ImageShape
+from imagemint.settings import Strict
 
 _LEAK = 0.2
 _MAP = 128  # channels of G's first map
+ABOUT = "Sterzinger, Stippel & Zogaj 2020: one GAN for each class"
 
 
 class Options(Strict):
@@ -76,7 +77,7 @@ class Generator(nn.Module):
         glorot(self)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Shapes and ranges as above."""
+        """Shapes and ranges: see the class."""
         return self.layers(z).float().tanh()
 
 
@@ -95,7 +96,7 @@ class Discriminator(nn.Module):
         glorot(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Shapes and ranges as above."""
+        """Shapes and ranges: see the class."""
         return self.layers(images).squeeze(1)
 
 

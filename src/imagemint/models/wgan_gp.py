@@ -16,13 +16,14 @@ from itertools import pairwise
 from pydantic import Field
 from torch import Tensor, nn
 
-from imagemint.config import Strict
-from imagemint.models.layers import LeakyReLU, glorot
+from imagemint.models.layers import LeakyReLU, before_last, glorot
 from imagemint.models.shapes import ImageShape
+from imagemint.settings import Strict
 
 _LEAK = 0.2
 _START = 96  # channels of G's smallest map
 _WIDTHS = (48, 96, 192, 384)  # channels of D after each halving
+ABOUT = "Élő 2021: WGAN-GP, one large dense layer in G, then narrower and narrower convolutions"
 
 
 class Options(Strict):
@@ -51,7 +52,7 @@ class Generator(nn.Module):
         glorot(self)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges as above."""
+        """Shapes and ranges: see the class."""
         return self.layers(z).float().tanh()
 
 
@@ -73,9 +74,13 @@ class Discriminator(nn.Module):
         self.layers = nn.Sequential(*layers)
         glorot(self)
 
+    def features(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Float `[n, f]`: what the last layer makes logits from."""
+        return before_last(self.layers, images)
+
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges as above."""
-        return self.layers(images).squeeze(1)
+        """Shapes and ranges: see the class."""
+        return self.layers[-1](self.features(images, labels)).squeeze(1)
 
 
 def build(options: Options, shape: ImageShape, classes: int, z_size: int) -> tuple[Generator, Discriminator]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from imagemint import files, images
-from imagemint.config import Baseline, Recipe
+from imagemint.config import AnyRecipe, Recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import StudyError
 from imagemint.metrics.measures import Measures, metric_named
@@ -41,7 +41,7 @@ SHOWN_CLASSES, SHOWN_IMAGES = 20, 8  # nobody looks at a grid of more
 def study(
     pack: Pack | Path | str,
     test: Pack | Path | str,
-    recipe: str | Path | Recipe | Baseline | None,
+    recipe: str | Path | AnyRecipe | None,
     out: Path | str,
     **options: Any,
 ) -> Study:
@@ -563,7 +563,7 @@ def _minting(study: Study) -> str:
     return f"Recipe {settings.recipe.name}, trained anew on every subset and on nothing else; minted: {minted}."
 
 
-def _augmentation(recipe: Recipe | Baseline | None) -> str:
+def _augmentation(recipe: AnyRecipe | None) -> str:
     flips = ", mirror images" if recipe is not None and recipe.flips else ""
     return f"shift, rotation, shear, zoom, brightness{flips}"
 

@@ -24,8 +24,9 @@ import yaml
 from pydantic import Field, model_validator
 
 from imagemint import files
-from imagemint.config import Baseline, Recipe, Strict
 from imagemint.errors import StudyError
+from imagemint.recipe import AnyRecipe
+from imagemint.settings import Strict
 from imagemint.studies.arms import ARMS
 from imagemint.studies.plan import Extent, Settings, StudyPlan
 from imagemint.words import counted, listed
@@ -166,7 +167,7 @@ class Cell:
         return self.study / "predictions" / f"{self.name}-{name}.npy"
 
 
-def write_recipe(study: Path, recipe: Recipe | Baseline | None) -> None:
+def write_recipe(study: Path, recipe: AnyRecipe | None) -> None:
     """Write the recipe as resolved, if there is one: what repeats the study, whatever becomes of the original."""
     if recipe is not None:
         settings = recipe.model_dump(mode="json", exclude_none=True)

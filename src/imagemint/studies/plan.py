@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, field_validator
 
 from imagemint import seeds
-from imagemint.config import AnyRecipe, Baseline, Recipe, Strict, in_words, load_recipe
-from imagemint.errors import StudyError
+from imagemint.errors import RecipeError, StudyError
+from imagemint.recipe import AnyRecipe
+from imagemint.settings import Strict, in_words
 from imagemint.studies.arms import ARMS, FAMILIES, USUAL, find_arm, in_order, known
 from imagemint.words import split_list
 
@@ -73,10 +74,22 @@ class Extent(Strict):
         )
 
 
+def _saved(recipe: Any) -> Any:
+    """A recipe as study.json holds it, by this version or an earlier one."""
+    if not isinstance(recipe, dict):
+        return recipe
+    from imagemint.config import saved_recipe  # reads the recipes of every method, and therefore loads torch
+
+    try:
+        return saved_recipe(recipe, "the study")
+    except RecipeError as error:
+        raise ValueError(f"{error.found}; wanted {error.wanted}") from None
+
+
 class Settings(Strict):
     """What decides the rows of a study, beside its packs. All of it must be the same when a study goes on."""
 
-    recipe: AnyRecipe | None = Field(
+    recipe: Annotated[SerializeAsAny[AnyRecipe] | None, BeforeValidator(_saved)] = Field(
         None, description="What mints; not needed where no arm learns from minted images."
     )
     epochs: float | None = Field(
@@ -118,12 +131,14 @@ class StudyPlan(Settings, Extent):
         return {name: value for name, value in values.items() if value != fields[name].default}
 
 
-def make_plan(recipe: str | Path | Recipe | Baseline | None, **options: Any) -> StudyPlan:
+def make_plan(recipe: str | Path | AnyRecipe | None, **options: Any) -> StudyPlan:
     """A plan from a recipe and whatever differs from the defaults. Raises StudyError or RecipeError.
 
     >>> make_plan(None, arms=["classic", "real"], budgets="20,5").budgets
     ('5', '20')
     """
+    from imagemint.config import load_recipe
+
     given = {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
     try:
         plan = StudyPlan(recipe=None if recipe is None else load_recipe(recipe), **given)

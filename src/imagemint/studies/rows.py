@@ -14,13 +14,13 @@ from imagemint.augment import classic
 from imagemint.classifiers import Evaluation, evaluate, train_classifier
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.rewriting import rewrite
+from imagemint.fitting import train
 from imagemint.minting import mint
 from imagemint.progress import Advance, progress
 from imagemint.studies.arms import Arm, Images, Sources, TrainingSet, find_arm
 from imagemint.studies.folder import Cell, Row, save_classes
 from imagemint.studies.material import Material
 from imagemint.studies.plan import ALL, StudyPlan
-from imagemint.training.loop import train
 
 # What `Arm.augment` names; each takes `flips`, whether mirror images keep their class.
 AUGMENTATIONS: dict[str, Callable[..., Tensor] | None] = {"none": None, "classic": classic}

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from imagemint import __version__, files
-from imagemint.baselines import members
-from imagemint.config import Baseline, Recipe, flat, load_recipe
+from imagemint.config import AnyRecipe, flat, load_recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import StudyError
+from imagemint.fitting import check_fits
+from imagemint.methods import method_of
 from imagemint.progress import say
 from imagemint.studies.arms import find_arm
 from imagemint.studies.folder import (
@@ -33,16 +34,13 @@ from imagemint.studies.material import Material, find_material, note_of
 from imagemint.studies.plan import ALL, Extent, Settings, StudyPlan, budget_in_words, make_plan
 from imagemint.studies.results import Study, open_study
 from imagemint.studies.rows import compute_rows, subset_rows
-from imagemint.training.facts import run_facts
-from imagemint.training.feed import Feed
-from imagemint.training.state import new_gan, sees_labels
 from imagemint.words import listed
 
 
 def study(
     pack: Pack | Path | str,
     test: Pack | Path | str,
-    recipe: str | Path | Recipe | Baseline | None,
+    recipe: str | Path | AnyRecipe | None,
     out: Path | str,
     **options: Any,
 ) -> Study:
@@ -112,12 +110,8 @@ def _check_recipe(plan: StudyPlan, material: Material) -> None:
     pack = material.pack
     manifest = pack.manifest.model_copy(update={"images": len(rows), "classes": classes})
     smallest = Pack(pack.path, pack.read(rows), material.labels[rows], {}, manifest)
-    facts = run_facts(smallest, recipe, plan.seed)
-    if isinstance(facts.recipe, Baseline):
-        members(smallest)
-    else:
-        Feed(smallest, new_gan(facts))
-    if len(classes) > 1 and not sees_labels(facts.recipe, facts.parents):
+    facts = check_fits(smallest, recipe, seed=plan.seed)
+    if len(classes) > 1 and not method_of(recipe.model).sees_labels(facts):
         raise StudyError(
             f"the networks of recipe {recipe.name} (model {recipe.model}) do not see labels",
             f"networks that can mint each of the {len(classes)} classes",

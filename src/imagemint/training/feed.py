@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from imagemint import images, seeds
-from imagemint.config import Baseline, Recipe
 from imagemint.data.batches import Batches
 from imagemint.data.pack import Pack
 from imagemint.losses import LOSSES
 from imagemint.metrics.judge import JudgeSplit
 from imagemint.training.choice import hold_out
+from imagemint.training.recipe import Recipe
 from imagemint.training.state import Gan
 
 
@@ -30,13 +30,13 @@ class Feed:
         self.held_out = hold_out(pack, gan.recipe, gan.seed)
         parts = _parts(pack, gan, self.held_out)
         gan.ranks.check_shares([count for _, count in parts])
-        seeds_of = [gan.seed] if len(parts) == 1 else [seeds.derive(gan.seed, "part", k) for k in range(len(parts))]
+        orders = [gan.seed] if len(parts) == 1 else [seeds.derive(gan.seed, "part", k) for k in range(len(parts))]
         self.parts = [
             (indices, Batches(len(indices), seed), count)
-            for (indices, count), seed in zip(parts, seeds_of, strict=True)
+            for (indices, count), seed in zip(parts, orders, strict=True)
         ]
 
-    def fed(self) -> np.ndarray:
+    def indices(self) -> np.ndarray:
         """Indices of the images that the networks ever see, int64, ascending."""
         return np.sort(np.concatenate([indices for indices, _, _ in self.parts]))
 
@@ -49,6 +49,12 @@ class Feed:
         return images.to_images(pixels.to(self.device)), labels.to(self.device)
 
 
+def usable_images(pack: Pack, recipe: Recipe, sees_labels: bool) -> np.ndarray:
+    """Indices of the images that a recipe can learn from: all, or those with a label where batches need labels."""
+    needs_labels = sees_labels or recipe.balanced
+    return np.flatnonzero(np.asarray(pack.labels) >= 0) if needs_labels else np.arange(len(pack))
+
+
 def _parts(pack: Pack, gan: Gan, held_out: JudgeSplit | None) -> list[tuple[np.ndarray, int]]:
     """Which images make up a batch, and how many of each kind."""
     recipe, batch = gan.recipe, gan.batch
@@ -58,13 +64,7 @@ def _parts(pack: Pack, gan: Gan, held_out: JudgeSplit | None) -> list[tuple[np.n
     if recipe.balanced:
         return [(usable[labels[usable] == k], recipe.batch_size) for k in range(len(pack.classes))]
     without = usable[labels[usable] < 0]
-    if LOSSES[recipe.loss].outputs == "k+1" and len(without):
+    if LOSSES[recipe.loss].k_plus_1 and len(without):
         count = min(max(round(batch * recipe.labelled_share), 1), batch - 1)
         return [(usable[labels[usable] >= 0], count), (without, batch - count)]
     return [(usable, batch)]
-
-
-def usable_images(pack: Pack, recipe: Recipe | Baseline, labels_matter: bool) -> np.ndarray:
-    """The images that a recipe can learn from: all of them where its networks do not look at labels."""
-    needs_labels = labels_matter or (isinstance(recipe, Recipe) and recipe.balanced)
-    return np.flatnonzero(np.asarray(pack.labels) >= 0) if needs_labels else np.arange(len(pack))

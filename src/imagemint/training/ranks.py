@@ -86,8 +86,8 @@ class Ranks:
         return x if self.world == 1 else _Sum.apply(x)  # type: ignore[no-untyped-call]
 
     def mean_row(self, x: Tensor) -> Tensor:
-        """Float `[n, f]` -> `[1, f]`, the mean row of the whole batch; with a world of 1 the rows themselves."""
-        return x if self.world == 1 else self.sum(x.mean(0, keepdim=True)) / self.world
+        """Float `[n, f]` -> `[1, f]`, the mean row of the whole batch."""
+        return self.sum(x.mean(0, keepdim=True)) / self.world
 
     def average_gradients(self, module: nn.Module) -> None:
         """Replace each gradient by its mean over ranks: the gradient of the whole batch's mean loss."""
@@ -128,16 +128,12 @@ class Ranks:
 
     @contextmanager
     def writing(self) -> Iterator[bool]:
-        """A block in which rank 0 works alone, also through networks whose normalisation asks the others otherwise.
+        """A block in which rank 0 works and the others wait. Gives whether this is rank 0. Ends as `together` does.
 
-        Gives whether this is rank 0. Ends as `together` does.
+        Nobody answers in it: networks that rank 0 calls in training mode are to be taken `alone`.
         """
         with self.together():
-            world, self.world = self.world, 1
-            try:
-                yield self.first
-            finally:
-                self.world = world
+            yield self.first
 
     def _first_of(self, error: Exception | None) -> Exception:
         """The error of the lowest rank that has one."""
@@ -150,6 +146,9 @@ class Ranks:
         name, *words = json.loads(told)
         kind: type[ImagemintError] = getattr(errors, name)
         return kind(*words)
+
+
+ALONE = Ranks()
 
 
 def _told(error: Exception, rank: int) -> tuple[str, ...]:
@@ -237,6 +236,7 @@ class GlobalBatchNorm(nn.Module):
         assert isinstance(layer, HalfBatchNorm) or (layer.affine and layer.track_running_stats)
         assert layer.momentum is not None
         self.eps, self.momentum, self.ranks = layer.eps, layer.momentum, ranks
+        self.asks = ranks  # whose rows the statistics are of: those of all ranks, or of ALONE
         self.by_half = isinstance(layer, HalfBatchNorm)
         for name, parameter in layer.named_parameters():
             self.register_parameter(name, parameter)
@@ -245,7 +245,7 @@ class GlobalBatchNorm(nn.Module):
         self.train(layer.training)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shapes as above."""
+        """Shapes: see the class."""
         if self.training:
             mean, variance = self._statistics(x)
         else:
@@ -254,9 +254,9 @@ class GlobalBatchNorm(nn.Module):
 
     def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of each channel, float `[channels]`."""
-        ranks, everyone = self.ranks, len(x) * self.ranks.world
+        ranks, everyone = self.asks, len(x) * self.asks.world
         wanted = (everyone + 1) // 2 if self.by_half else everyone
-        here = len(range(ranks.rank if ranks.world > 1 else 0, wanted, ranks.world))  # rows of the reference
+        here = len(range(ranks.rank, wanted, ranks.world))  # rows of the reference
         own = x[:here].float().transpose(0, 1).flatten(1)  # [channels, values]
         own_variance, own_mean = torch.var_mean(own, 1, correction=0)
         mean = ranks.sum(own_mean * (here / wanted))
@@ -271,6 +271,19 @@ class GlobalBatchNorm(nn.Module):
         counter = self._buffers.get("num_batches_tracked")
         if counter is not None:
             counter.add_(1)
+
+
+@contextmanager
+def alone(*networks: nn.Module) -> Iterator[None]:
+    """Networks as one rank uses them by itself: their normalisation sees the rows at hand and asks nobody."""
+    layers = [layer for net in networks for layer in net.modules() if isinstance(layer, GlobalBatchNorm)]
+    for layer in layers:
+        layer.asks = ALONE
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.asks = layer.ranks
 
 
 def normalise_globally(module: nn.Module, ranks: Ranks) -> None:

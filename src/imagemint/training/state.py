@@ -6,34 +6,43 @@ Random state is not among it: noise, order, augmentation and dropout are address
 from __future__ import annotations
 
 import copy
-import hashlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from imagemint import baselines, files, seeds
-from imagemint.config import Baseline, Optimizer, Recipe
-from imagemint.errors import RecipeError, RunError
-from imagemint.losses import LOSSES
-from imagemint.models import JOINED, MODELS, ImageShape, build, join
-from imagemint.models.mitlgan import Parent
-from imagemint.runs import PackFacts, ParentFacts, Run, RunFacts, checkpoint_state
+from imagemint import files, seeds
+from imagemint.checkpoints import (
+    Choice,
+    State,
+    damaged,
+    load_weights,
+    read_state,
+    read_tensors,
+    tensors_of,
+    write_state,
+    write_tensors,
+)
+from imagemint.errors import RecipeError
+from imagemint.minter import NetworkMinter
+from imagemint.models import MODELS, ImageShape, build
+from imagemint.runfolder import Run, RunFacts
+from imagemint.training.optimisers import OPTIMIZERS, make_optimizer
 from imagemint.training.ranks import Ranks, normalise_globally
+from imagemint.training.recipe import Optimizer, Recipe
 
 
-class Chosen(TypedDict):
-    """The best weights so far: when they were taken, and their measure."""
+class Part(NamedTuple):
+    """A part of a generator whose best weights are chosen on their own."""
 
-    images_seen: int
-    fd_lenet: float
+    name: str
+    label: int | None  # of the class that it draws; None: it draws all of them
+    network: nn.Module
 
 
 @dataclass
@@ -51,12 +60,15 @@ class Gan:
     ema: nn.Module | None
     optimizer_g: torch.optim.Optimizer
     optimizer_d: torch.optim.Optimizer
+    parts: Callable[[nn.Module], list[Part]]  # of its generator, or of a copy
     best: nn.Module | None = None  # a copy of the generator that training.choice fills
-    chosen: dict[str, Chosen] = field(default_factory=dict)  # by class for a bank, else of "all"; empty: not yet
+    chosen: dict[str, Choice] = field(default_factory=dict)  # by the names of `parts`; empty: not yet
     ranks: Ranks = field(default_factory=Ranks)
     images_seen: int = 0
     iterations: int = 0
-    pending: dict[str, float] = field(default_factory=dict)  # sums since the last line of the log
+    pending: dict[str, tuple[float, int]] = field(
+        default_factory=dict
+    )  # sum and count since the last line of the log
     slowed: bool = False  # rolled back after a number that was not finite, with lower rates since
 
     @contextmanager
@@ -65,10 +77,15 @@ class Gan:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             yield
 
-    @property
-    def minting_generator(self) -> nn.Module:
-        """The weights that are shown and minted from: the best where they are wanted and known, else the last."""
-        return self.best if self.best is not None and self.chosen else self.last_generator
+    def z(self, image_seeds: Sequence[int]) -> Tensor:
+        """The noise of each image, float32 `[n, z_size]`, from its own seed."""
+        return self.minter(self.generator).z(image_seeds)
+
+    def minter(self, generator: nn.Module | None = None) -> NetworkMinter:
+        """What is minted from: by default the best weights where they are wanted and known, else the last."""
+        if generator is None:
+            generator = self.best if self.best is not None and self.chosen else self.last_generator
+        return NetworkMinter(generator, self.recipe.z_size, self.recipe.noise, self.device)
 
     @property
     def last_generator(self) -> nn.Module:
@@ -76,43 +93,54 @@ class Gan:
         return self.ema if self.ema is not None else self.generator
 
 
-def check_parts(recipe: Recipe) -> None:
-    """Raise RecipeError unless the recipe's model and loss are known and go together."""
-    models = [*MODELS, JOINED]
-    for what, name, table in (("model", recipe.model, models), ("loss", recipe.loss, list(LOSSES))):
-        if name not in table:
-            raise RecipeError(f"{what} {name!r}", f"one of {', '.join(table)}", f"change {what} in the recipe")
-    outputs, wanted = recipe.options.get("outputs", 1), LOSSES[recipe.loss].outputs
-    if outputs != wanted:
-        raise RecipeError(
-            f"loss {recipe.loss} with options.outputs {outputs}",
-            f"a discriminator of {wanted} outputs",
-            "k+1 outputs go with loss semi-supervised, 1 with every other loss",
-        )
-    bank = recipe.model != JOINED and MODELS[recipe.model].bank
-    if bank and not recipe.balanced:
-        raise RecipeError(
-            f"model {recipe.model} with balanced false",
-            "balanced: true, so that the network of every class gets full batches",
-            "add --set balanced=true; batch_size then counts the images of one class",
-        )
-    if bank and recipe.loss_g == "feature-matching":
-        raise RecipeError(
-            f"model {recipe.model} with loss_g feature-matching",
-            "loss_g adversarial: features are matched by one discriminator, and here each class has its own",
-            "leave loss_g out",
-        )
+@dataclass(frozen=True)
+class Kind:
+    """In what one method of training GANs differs from another."""
+
+    networks: Callable[[RunFacts], tuple[nn.Module, nn.Module]]  # fresh generator and discriminator
+    sees_labels: Callable[[RunFacts], bool]  # whether the label changes what the generator makes
+    parts: Callable[[nn.Module, Sequence[str]], list[Part]]  # of a generator, with the names of the classes
+    begin: Callable[[Gan, RunFacts], None]  # brings weights that a new run starts with
 
 
-def new_gan(facts: RunFacts, ranks: Ranks | None = None) -> Gan:
+def _networks(facts: RunFacts) -> tuple[nn.Module, nn.Module]:
+    recipe, pack = gan_recipe(facts), facts.pack
+    return build(recipe.model, recipe.options, image_shape(facts), len(pack.classes), recipe.z_size)
+
+
+ONE_GAN = Kind(
+    networks=_networks,
+    sees_labels=lambda facts: MODELS[facts.recipe.model].conditional,
+    parts=lambda generator, classes: [Part("all", None, generator)],
+    begin=lambda gan, facts: None,
+)
+
+
+def image_shape(facts: RunFacts) -> ImageShape:
+    """The shape of the images that a run was trained on."""
+    return ImageShape(facts.pack.channels, *facts.pack.size)
+
+
+def gan_recipe(facts: RunFacts) -> Recipe:
+    """The recipe of a run of GANs."""
+    assert isinstance(facts.recipe, Recipe), facts.recipe.model
+    return facts.recipe
+
+
+def new_gan(facts: RunFacts, ranks: Ranks | None = None, kind: Kind = ONE_GAN) -> Gan:
     """Freshly initialised networks for a run; the same facts give the same weights.
 
-    Parents too are fresh: training.parents.load_parents or a checkpoint brings their weights.
+    Weights that a run starts with (`Kind.begin`), or a checkpoint, come later.
     """
-    recipe, ranks = facts.recipe, ranks or Ranks()
-    assert isinstance(recipe, Recipe), recipe.model
+    recipe, ranks = gan_recipe(facts), ranks or Ranks()
     seeds.seed_layers(facts.seed, "initial weights")
-    generator, discriminator = networks(recipe, facts.pack, facts.parents)
+    generator, discriminator = kind.networks(facts)
+    if recipe.loss_g == "feature-matching" and not hasattr(discriminator, "features"):
+        raise RecipeError(
+            f"model {recipe.model} with loss_g feature-matching",
+            "a model with one discriminator that gives its features",
+            "leave loss_g out",
+        )
     device = torch.device(facts.device)
     generator, discriminator = generator.to(device), discriminator.to(device)
     ema = copy.deepcopy(generator).requires_grad_(False).eval() if recipe.ema_images else None
@@ -125,46 +153,16 @@ def new_gan(facts: RunFacts, ranks: Ranks | None = None) -> Gan:
         device=device,
         bf16=facts.precision == "bf16",
         batch=recipe.batch(len(facts.pack.classes)),
-        sees_labels=sees_labels(recipe, facts.parents),
+        sees_labels=kind.sees_labels(facts),
         generator=generator,
         discriminator=discriminator,
         ema=ema,
         best=best,
-        optimizer_g=_optimizer(recipe.optimizer_g, generator),
-        optimizer_d=_optimizer(recipe.optimizer_d, discriminator),
+        optimizer_g=make_optimizer(recipe.optimizer_g, generator),
+        optimizer_d=make_optimizer(recipe.optimizer_d, discriminator),
+        parts=lambda network: kind.parts(network, facts.pack.classes),
         ranks=ranks,
     )
-
-
-def networks(recipe: Recipe, pack: PackFacts, parents: Sequence[ParentFacts]) -> tuple[nn.Module, nn.Module]:
-    """Generator and discriminator that fit a run, initialised from torch's global generator."""
-    shape = ImageShape(pack.channels, *pack.size)
-    if recipe.model != JOINED:
-        return build(recipe.model, recipe.options, shape, len(pack.classes), recipe.z_size)
-    joined = [
-        Parent(networks(each.recipe, each.pack, each.parents)[0], each.recipe.z_size, each.recipe.noise)
-        for each in parents
-    ]
-    return join(recipe.options, shape, joined)
-
-
-def sees_labels(recipe: Recipe | Baseline, parents: Sequence[ParentFacts]) -> bool:
-    """Whether the label changes what the generator makes; in a joined one it does where it does in a parent."""
-    if isinstance(recipe, Baseline):
-        return True
-    if recipe.model == JOINED:
-        return any(sees_labels(parent.recipe, parent.parents) for parent in parents)
-    return MODELS[recipe.model].conditional
-
-
-def _optimizer(choice: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    if choice.name == "adam":
-        betas = (choice.beta1, choice.beta2)
-        return torch.optim.Adam(parameters, lr=choice.lr, betas=betas, eps=choice.eps, fused=True)
-    if choice.name == "rmsprop":
-        return torch.optim.RMSprop(parameters, lr=choice.lr, alpha=choice.beta2, eps=choice.eps)
-    return torch.optim.SGD(parameters, lr=choice.lr)
 
 
 def save_checkpoint(gan: Gan, run: Run) -> Path:
@@ -173,93 +171,51 @@ def save_checkpoint(gan: Gan, run: Run) -> Path:
     if (dest / "state.json").is_file():
         return dest
     with files.whole_folder(dest) as folder:
-        state = {
-            "images_seen": gan.images_seen,
-            "iterations": gan.iterations,
-            "pending": gan.pending,
-            **({"chosen": gan.chosen} if gan.chosen else {}),
-            "weights": _write(folder / "weights.safetensors", _tensors(_modules(gan))),
-            "optimizers": _write(folder / "optimizers.safetensors", _optimizer_tensors(gan)),
-        }
-        files.write_json(folder / "state.json", state)
-    drop_old(run)
+        state = State(
+            images_seen=gan.images_seen,
+            iterations=gan.iterations,
+            pending=gan.pending,
+            chosen=gan.chosen,
+            weights=write_tensors(folder / "weights.safetensors", tensors_of(_modules(gan))),
+            optimizers=write_tensors(folder / "optimizers.safetensors", _optimizer_tensors(gan)),
+        )
+        write_state(folder, state)
+    drop_old(gan, run)
     return dest
 
 
-def drop_old(run: Run) -> None:
+def drop_old(gan: Gan, run: Run) -> None:
     """Remove all checkpoints but the newest `recipe.keep`, and what is left of one whose removal was cut short."""
-    assert isinstance(run.recipe, Recipe)
-    kept = run.checkpoints()[-run.recipe.keep :]
+    kept = run.checkpoints()[-gan.recipe.keep :]
     for folder in (run.path / "checkpoints").glob("[0-9]*"):
         if folder not in kept:
             shutil.rmtree(folder)
 
 
-def save_fitted(generator: nn.Module, run: Run) -> Path:
-    """Write the one checkpoint of a baseline."""
-    dest = run.path / "checkpoints" / f"{run.target:012d}"
-    with files.whole_folder(dest) as folder:
-        weights = _write(folder / "weights.safetensors", _tensors({"generator": generator}))
-        files.write_json(folder / "state.json", {"images_seen": run.target, "weights": weights})
-    return dest
-
-
 def load_checkpoint(gan: Gan, checkpoint: Path) -> None:
     """Bring `gan` to the state of a checkpoint. Raises RunError where the checkpoint is damaged."""
-    state = checkpoint_state(checkpoint)
-    weights = _read(checkpoint, "weights", state)
-    gan.chosen = dict(state.get("chosen", {}))
+    state = read_state(checkpoint)
+    weights = read_tensors(checkpoint, "weights", state.weights)
+    gan.chosen = dict(state.chosen)
     for name, module in _modules(gan).items():
-        _load_module(module, name, weights, checkpoint)
-    tensors = _read(checkpoint, "optimizers", state)
+        load_weights(module, name, weights, checkpoint)
+    tensors = read_tensors(checkpoint, "optimizers", state.optimizers)
     _load_optimizer(gan.optimizer_g, gan.recipe.optimizer_g, "generator", tensors, checkpoint)
     _load_optimizer(gan.optimizer_d, gan.recipe.optimizer_d, "discriminator", tensors, checkpoint)
-    gan.images_seen, gan.iterations = int(state["images_seen"]), int(state["iterations"])
-    gan.pending = dict(state["pending"])
+    gan.images_seen, gan.iterations = state.images_seen, state.iterations
+    gan.pending = dict(state.pending)
 
 
-def load_generator(run: Run, checkpoint: Path, device: torch.device) -> nn.Module:
-    """The generator to mint from, in evaluation mode: the best or averaged weights where the run keeps them."""
-    recipe, pack, state = run.recipe, run.facts.pack, checkpoint_state(checkpoint)
-    generator: nn.Module
-    name = "generator"
-    if isinstance(recipe, Baseline):
-        shape = ImageShape(pack.channels, *pack.size)
-        generator = baselines.unfitted(recipe, shape, len(pack.classes), pack.images)
-    else:
-        generator, _ = networks(recipe, pack, run.facts.parents)
-        last = "ema" if recipe.ema_images else "generator"
-        name = "best" if state.get("chosen") else last
-    _load_module(generator, name, _read(checkpoint, "weights", state), checkpoint)
-    return generator.to(device).requires_grad_(False).eval()
+def saved_generator(run: Run, state: State) -> str:
+    """The name, in a checkpoint, of the weights to mint from: the best or averaged ones where the run keeps them."""
+    last = "ema" if gan_recipe(run.facts).ema_images else "generator"
+    return "best" if state.chosen else last
 
 
 def _modules(gan: Gan) -> dict[str, nn.Module]:
     modules = {"generator": gan.generator, "discriminator": gan.discriminator}
     modules |= {} if gan.ema is None else {"ema": gan.ema}
     return modules | ({} if gan.best is None or not gan.chosen else {"best": gan.best})
-
-
-def _tensors(modules: dict[str, nn.Module]) -> dict[str, Tensor]:
-    return {
-        f"{name}.{key}": tensor.detach().cpu().contiguous()
-        for name, module in modules.items()
-        for key, tensor in module.state_dict().items()
-    }
-
-
-def _load_module(module: nn.Module, name: str, weights: dict[str, Tensor], checkpoint: Path) -> None:
-    prefix = f"{name}."
-    own = {key.removeprefix(prefix): tensor for key, tensor in weights.items() if key.startswith(prefix)}
-    try:
-        module.load_state_dict(own)
-    except RuntimeError:
-        remedy = f"remove {checkpoint} or train into a new folder"
-        raise RunError(f"{checkpoint} belongs to another network", "weights of this run's recipe", remedy) from None
-    bad = next((key for key, tensor in own.items() if not torch.isfinite(tensor).all()), None)
-    if bad is not None:
-        remedy = f"remove {checkpoint}: the one before it is used then"
-        raise RunError(f"{checkpoint} holds numbers that are not finite ({prefix}{bad})", "finite weights", remedy)
 
 
 def _optimizer_tensors(gan: Gan) -> dict[str, Tensor]:
@@ -273,38 +229,22 @@ def _optimizer_tensors(gan: Gan) -> dict[str, Tensor]:
     }
 
 
-# What each optimiser remembers of a parameter.
-_REMEMBERED = {"adam": {"step", "exp_avg", "exp_avg_sq"}, "rmsprop": {"step", "square_avg"}, "sgd": set[str]()}
-
-
 def _load_optimizer(
     optimizer: torch.optim.Optimizer, choice: Optimizer, name: str, tensors: dict[str, Tensor], checkpoint: Path
 ) -> None:
-    memory: dict[int, dict[str, Any]] = {}
+    """Bring back what an optimiser remembers. Raises RunError unless the tensors are those of its parameters."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    memory: dict[int, dict[str, Tensor]] = {}
+    remembers = OPTIMIZERS[choice.name].remembers
     for key, tensor in tensors.items():
-        whose, index, what = key.split(".", 2)
+        whose, _, rest = key.partition(".")
+        index, _, what = rest.partition(".")
+        if whose not in ("generator", "discriminator") or not index.isdigit():
+            raise damaged(checkpoint, f"{checkpoint / 'optimizers.safetensors'} holds a tensor {key!r}")
         if whose == name:
             memory.setdefault(int(index), {})[what] = tensor
-    if any(remembered.keys() != _REMEMBERED[choice.name] for remembered in memory.values()):
-        remedy = f"remove {checkpoint} or train into a new folder"
-        raise RunError(f"{checkpoint} belongs to another optimiser", f"one that {choice.name} wrote", remedy)
+    for place, remembered in memory.items():
+        fits = place < len(parameters) and remembered.keys() == remembers
+        if not fits or any(t.dim() and t.shape != parameters[place].shape for t in remembered.values()):
+            raise damaged(checkpoint, f"{checkpoint} belongs to another optimiser than {choice.name} of this network")
     optimizer.load_state_dict({"state": memory, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def _read(checkpoint: Path, name: str, state: dict[str, Any]) -> dict[str, Tensor]:
-    file = checkpoint / f"{name}.safetensors"
-    try:
-        data = file.read_bytes()
-        if hashlib.sha256(data).hexdigest() != state[name]:
-            raise SafetensorError("its hash is not the one in state.json")
-        return load(data)
-    except (SafetensorError, FileNotFoundError, KeyError) as error:
-        remedy = f"remove {checkpoint}: the one before it is used then"
-        raise RunError(f"{file} is damaged ({error})", "a whole checkpoint", remedy) from None
-
-
-def _write(path: Path, tensors: dict[str, Tensor]) -> str:
-    """Write tensors and return their file's sha256. Through Python's own files: a full disk is an OSError there."""
-    data = save(tensors)
-    path.write_bytes(data)
-    return hashlib.sha256(data).hexdigest()

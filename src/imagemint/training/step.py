@@ -7,8 +7,7 @@ from torch import Tensor
 
 from imagemint import seeds
 from imagemint.augment import CLASSIC, affine
-from imagemint.losses import LOSSES, PerSample, feature_matching, gradient_penalty, realness, smoothed, zero_centred
-from imagemint.models.layers import last_features
+from imagemint.losses import LOSSES, PENALTIES, PerSample, feature_matching, realness, smoothed
 from imagemint.training.state import Gan
 
 Values = dict[str, Tensor]  # detached scalars worth logging
@@ -17,9 +16,8 @@ Values = dict[str, Tensor]  # detached scalars worth logging
 def discriminator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Values:
     """One update of D on real and fake images `[n, c, h, w]` in [-1, 1] of the same labels int64 `[n]`."""
     recipe, d = gan.recipe, gan.discriminator
-    loss = LOSSES[recipe.loss].d
-    if recipe.label_smoothing:
-        loss = smoothed(loss, recipe.label_smoothing)
+    row = LOSSES[recipe.loss]
+    loss = smoothed(row.d, recipe.label_smoothing) if recipe.label_smoothing else row.d
     d.requires_grad_(True)
     real, fake = _augment(gan, real, fake.detach(), "augment d")
     with gan.autocast():
@@ -28,13 +26,10 @@ def discriminator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> 
     gan.optimizer_d.zero_grad(set_to_none=True)
     adversarial.backward()  # type: ignore[no-untyped-call]
     values = {"loss_d": adversarial.detach()}
-    values["logit_real"] = realness(real_logits.detach()).mean()
-    values["logit_fake"] = realness(fake_logits.detach()).mean()
-    if real_logits.dim() == 2:
-        values |= _accuracy(real_logits.detach(), labels)
-    penalty = recipe.penalty
-    if penalty is not None and gan.iterations % penalty.every == 0:
-        size = _PENALTIES[penalty.name](gan, real, fake, labels) * (penalty.weight * penalty.every)
+    values |= _judgement(real_logits.detach(), fake_logits.detach(), labels, row.boundary)
+    d_step = gan.images_seen // gan.batch  # counts from 0
+    if recipe.penalty is not None and d_step % recipe.penalty.every == 0:
+        size = _penalty(gan, real, fake, labels) * (recipe.penalty.weight * recipe.penalty.every)
         size.backward()  # type: ignore[no-untyped-call]
         values["penalty"] = size.detach()
     gan.ranks.average_gradients(d)
@@ -48,18 +43,10 @@ def discriminator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> 
 
 def generator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor, k: int) -> Values:
     """One update of G through D, which is frozen: no gradient of D's weights is computed. `k` counts G's steps."""
-    loss, d = LOSSES[gan.recipe.loss], gan.discriminator
-    d.requires_grad_(False)
-    matching = gan.recipe.loss_g == "feature-matching"
+    gan.discriminator.requires_grad_(False)
     real, fake = _augment(gan, real, fake, f"augment g{k}")
-    with gan.autocast(), last_features(d) as features:
-        fake_logits = d(fake, labels).float()
-        real_logits = d(real, labels).float() if matching or loss.needs_real else fake_logits.detach()
-    if matching:
-        theirs, ours = (gan.ranks.mean_row(each.flatten(1).float()) for each in (features[1].detach(), features[0]))
-        lowered = feature_matching(theirs, ours)
-    else:
-        lowered = _of(loss.g, real_logits, fake_logits, labels).mean()
+    side = _matching if gan.recipe.loss_g == "feature-matching" else _adversarial
+    lowered = side(gan, real, fake, labels)
     gan.optimizer_g.zero_grad(set_to_none=True)
     lowered.backward()  # type: ignore[no-untyped-call]
     gan.ranks.average_gradients(gan.generator)
@@ -67,16 +54,52 @@ def generator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor, k: int)
     return {"loss_g": lowered.detach()}
 
 
+def _adversarial(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
+    """G's own loss, a scalar."""
+    loss, d = LOSSES[gan.recipe.loss], gan.discriminator
+    with gan.autocast():
+        fake_logits = d(fake, labels).float()
+        real_logits = d(real, labels).float() if loss.needs_real else fake_logits.detach()
+    return _of(loss.g, real_logits, fake_logits, labels).mean()
+
+
+def _matching(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
+    """Distance of the mean features of D, a scalar: what G lowers in place of its own loss."""
+    with gan.autocast():
+        ours = gan.discriminator.features(fake, labels)  # type: ignore[operator]
+        theirs = gan.discriminator.features(real, labels).detach()  # type: ignore[operator]
+    return feature_matching(*(gan.ranks.mean_row(each.flatten(1).float()) for each in (theirs, ours)))
+
+
 def _of(loss: PerSample, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
-    """The loss of logits; with k + 1 of them an image it depends on the labels too."""
+    """The loss of logits; with k + 1 of them per image it depends on the labels too."""
     return loss(real, fake) if real.dim() == 1 else loss(real, fake, labels)
 
 
-def _accuracy(logits: Tensor, labels: Tensor) -> Values:
-    """Share of the batch's labelled images whose class D names, over the k real classes."""
+def _judgement(real: Tensor, fake: Tensor, labels: Tensor, boundary: float | None) -> Values:
+    """D's mean logits, and the shares of real images that it takes for real and of fake ones that it takes for fake.
+
+    Where only differences of logits mean something, both shares are that of the pairs whose real logit is higher.
+    With k + 1 logits per image there is also the share of labelled images whose class D names, over the k classes.
+    """
+    as_real, as_fake = realness(real), realness(fake)
+    edges = (as_fake, as_real) if boundary is None else (boundary, boundary)
+    values = {"logit_real": as_real.mean(), "logit_fake": as_fake.mean()}
+    values["accuracy_real"] = (as_real > edges[0]).float().mean()
+    values["accuracy_fake"] = (as_fake < edges[1]).float().mean()
     known = labels >= 0
-    right = logits[known, :-1].argmax(1) == labels[known]
-    return {"accuracy": right.float().mean()} if len(right) else {}
+    if real.dim() == 2 and bool(known.any()):
+        values["accuracy"] = (real[known, :-1].argmax(1) == labels[known]).float().mean()
+    return values
+
+
+def _penalty(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
+    """The recipe's penalty, a scalar. In fp32: second derivatives need the precision."""
+    assert gan.recipe.penalty is not None
+    at = seeds.generator(gan.seed, "between", gan.images_seen)
+    share = gan.ranks.mine(torch.rand(len(real) * gan.ranks.world, 1, 1, 1, generator=at)).to(gan.device)
+    term = PENALTIES[gan.recipe.penalty.name].term
+    return term(lambda images: realness(gan.discriminator(images, labels)), real, fake, share)
 
 
 @torch.no_grad()
@@ -85,8 +108,8 @@ def average_step(gan: Gan) -> None:
     if gan.ema is None or gan.recipe.ema_images is None:
         return
     half_life = min(gan.recipe.ema_images, 0.05 * gan.images_seen)
-    images = gan.batch * gan.recipe.d_steps
-    share = 1 - 0.5 ** (images / max(half_life, 1e-8))
+    images_seen = gan.batch * gan.recipe.d_steps
+    share = 1 - 0.5 ** (images_seen / max(half_life, 1e-8))
     averages: list[Tensor] = list(gan.ema.parameters())
     torch._foreach_lerp_(averages, list[Tensor](gan.generator.parameters()), share)
     for average, buffer in zip(gan.ema.buffers(), gan.generator.buffers(), strict=True):
@@ -99,8 +122,7 @@ def average_step(gan: Gan) -> None:
 def fakes(gan: Gan, labels: Tensor, purpose: str) -> Tensor:
     """G's images for labels int64 `[n]`; row i of the whole batch has noise of (seed, purpose, images_seen + i)."""
     first = gan.images_seen
-    image_seeds = [seeds.derive(gan.seed, purpose, first + i) for i in gan.ranks.rows(len(labels))]
-    z = seeds.noise(image_seeds, gan.recipe.z_size, gan.recipe.noise).to(gan.device)
+    z = gan.z([seeds.derive(gan.seed, purpose, first + i) for i in gan.ranks.rows(len(labels))])
     with gan.autocast():
         images: Tensor = gan.generator(z, labels)
     return images
@@ -111,25 +133,5 @@ def _augment(gan: Gan, real: Tensor, fake: Tensor, purpose: str) -> tuple[Tensor
     if gan.recipe.augment == "none":
         return real, fake
     both, maps = torch.cat([real, fake], 1), seeds.generator(gan.seed, purpose, gan.images_seen)
-    moved = affine(both, maps, CLASSIC, share=(gan.ranks.rank, gan.ranks.world))
+    moved = affine(both, maps, CLASSIC, rank=gan.ranks.rank, world=gan.ranks.world)
     return moved[:, : real.shape[1]], moved[:, real.shape[1] :]
-
-
-def _r1r2(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
-    """R1 + R2, halved as in the paper (Huang et al. 2024, eq. 5). In fp32: second derivatives need the precision."""
-    total = torch.zeros((), device=gan.device)
-    for images in (real, fake):
-        images = images.detach().requires_grad_(True)
-        total = total + zero_centred(realness(gan.discriminator(images, labels)), images).mean() / 2
-    return total
-
-
-def _between(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
-    """WGAN-GP: at a random point on the line from each real image to a fake one."""
-    at = seeds.generator(gan.seed, "between", gan.images_seen)
-    share = gan.ranks.mine(torch.rand(len(real) * gan.ranks.world, 1, 1, 1, generator=at)).to(gan.device)
-    images = (real + share * (fake - real)).detach().requires_grad_(True)
-    return gradient_penalty(realness(gan.discriminator(images, labels)), images).mean()
-
-
-_PENALTIES = {"r1r2": _r1r2, "gradient": _between}

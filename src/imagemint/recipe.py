@@ -1,0 +1,56 @@
+"""What every recipe says, whatever its method: its name and source, and the images that it is meant for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from imagemint.errors import RecipeError
+from imagemint.settings import Strict
+
+
+class Shown(Strict):
+    """Images that a recipe is typically trained on."""
+
+    size: int = Field(ge=1, description="height and width in pixels")
+    channels: Literal[1, 3] = Field(description="1 gray, 3 colour")
+    classes: int = Field(ge=1)
+
+
+class AnyRecipe(Strict):
+    """The part that all recipes share. Each method adds its own settings (imagemint.methods)."""
+
+    version: Literal[1] = 1
+    name: str
+    about: str = Field(description="one line for the list of recipes")
+    source: str = Field(description="the paper that the choices come from")
+    shown_at: Shown = Field(
+        Shown(size=28, channels=1, classes=10), description="images that the list of recipes counts parameters for"
+    )
+    smallest: int = Field(8, ge=1, description="shortest side in pixels of images that the recipe is meant for")
+    largest: int = Field(128, ge=1, description="longest side in pixels of images that the recipe is meant for")
+    flips: bool = Field(False, description="a mirrored image keeps its class, so classic augmentation may flip")
+    model: str = Field(description="what is trained: a family of networks, or a baseline")
+
+    @model_validator(mode="after")
+    def _smallest_first(self) -> AnyRecipe:
+        if self.smallest > self.largest:
+            raise ValueError(f"smallest {self.smallest} is larger than largest {self.largest}")
+        return self
+
+    def target(self, pack_images: int) -> int:
+        """Images seen at which a training on so many images ends; where nothing else is said, each once."""
+        return pack_images
+
+    def check_fits(self, channels: int, size: tuple[int, int]) -> None:
+        """Raise RecipeError unless images of this size (height, width) are what the recipe is meant for."""
+        h, w = size
+        if min(h, w) < self.smallest or max(h, w) > self.largest:
+            meant = f"{self.smallest} to {self.largest}"
+            raise RecipeError(
+                f"the pack holds {h}x{w} images and recipe {self.name} is for sides of {meant} pixels",
+                f"a pack whose sides are {meant} pixels",
+                f"pack the images again with --size {self.largest if max(h, w) > self.largest else self.smallest}, "
+                "or choose another recipe (imagemint recipes)",
+            )

@@ -1,0 +1,113 @@
+"""The recipe of GANs: everything that a person chooses about a training."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from imagemint.errors import RecipeError
+from imagemint.losses import LOSSES, PENALTIES
+from imagemint.models import checked, family
+from imagemint.recipe import AnyRecipe
+from imagemint.seeds import Noise
+from imagemint.settings import OneOf, Strict
+from imagemint.training.optimisers import Optimizer as Optimizer
+
+
+class Penalty(Strict):
+    """A gradient penalty on the discriminator."""
+
+    name: Annotated[str, OneOf(PENALTIES)] = Field(
+        description="; ".join(f"{name}: {row.source}" for name, row in PENALTIES.items())
+    )
+    weight: float = Field(gt=0, description="factor before it is added to D's loss")
+    every: int = Field(1, ge=1, description="computed at every n-th D step, n times as strong")
+
+
+class Recipe(AnyRecipe):
+    """Everything that a person chooses about the training of GANs. Unknown keys are refused."""
+
+    model: str = Field(description="a family of networks (imagemint.models.MODELS)")
+    options: dict[str, Any] = Field({}, description="the family's own choices")
+    z_size: int = Field(100, ge=1, le=65536, description="numbers in z")
+    noise: Noise = Field("normal", description="distribution of z; normal: N(0, 1); uniform: U(-1, 1)")
+
+    loss: Annotated[str, OneOf(LOSSES)] = Field(
+        "non-saturating", description="an adversarial loss (imagemint.losses.LOSSES)"
+    )
+    loss_g: Literal["adversarial", "feature-matching"] = Field(
+        "adversarial", description="feature-matching: G matches D's mean features of real images instead"
+    )
+    penalty: Penalty | None = None
+    clip: float | None = Field(
+        None, gt=0, description="D's weights are clipped to plus or minus this after each step (WGAN)"
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, description="one-sided label smoothing: the target for real images is 1 minus this"
+    )
+    d_steps: int = Field(1, ge=1, le=100, description="discriminator steps in one iteration, each on new images")
+    g_steps: int = Field(1, ge=1, le=100, description="generator steps in one iteration")
+    pretrain_images: int = Field(0, ge=0, description="images that D alone learns from before G begins")
+    optimizer_g: Optimizer
+    optimizer_d: Optimizer
+    augment: Literal["none", "affine"] = Field(
+        "none", description="the same random maps for real and fake images (Zhao et al. 2020)"
+    )
+    ema_images: int | None = Field(None, ge=1, description="half-life of the averaged generator, in images seen")
+
+    batch_size: int = Field(64, ge=2, le=65536, description="images in one step")
+    balanced: bool = Field(False, description="batch_size images of every class in each batch, class by class")
+    labelled_share: float = Field(
+        0.5, gt=0, lt=1, description="semi-supervised: share of a batch with labels, if the pack has images without"
+    )
+    epochs: float | None = Field(None, gt=0, description="passes over the pack; or say `images`")
+    images: int | None = Field(None, gt=0, description="images seen; or say `epochs`")
+    weights: Literal["last", "best"] = Field(
+        "last", description="what is minted from; best: by a measure against images held out of the training pack"
+    )
+    held_out: float = Field(0.2, gt=0, le=0.5, description="share of each class that is held out for the choice")
+    choose_every: int = Field(25_000, ge=1, description="images seen between looks at what the best weights are")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
+    tf32: bool = Field(True, description="CUDA: fp32 products with 10 bits of mantissa, several times faster")
+
+    log_every: int = Field(1000, ge=1, description="images seen between lines of log.jsonl")
+    watch_every: int = Field(5000, ge=1, description="images seen between looks at what goes wrong (watch.jsonl)")
+    rollback: bool = Field(
+        False, description="at the first NaN or infinity: back to the last checkpoint, a tenth of both learning rates"
+    )
+    picture_every: int = Field(25_000, ge=1, description="images seen between sample grids")
+    checkpoint_every: int = Field(25_000, ge=1, description="images seen between checkpoints")
+    keep: int = Field(2, ge=1, description="checkpoints that are kept")
+
+    @model_validator(mode="after")
+    def _parts_go_together(self) -> Recipe:
+        loss = LOSSES[self.loss]
+        if (self.epochs is None) == (self.images is None):
+            raise ValueError("say either epochs or images, not both or neither")
+        if self.label_smoothing and not loss.smoothable:
+            known = " and ".join(name for name, row in LOSSES.items() if row.smoothable)
+            raise ValueError(f"label_smoothing goes with {known}, not with {self.loss}")
+        outputs, wanted = self.options.get("outputs", 1), "k+1" if loss.k_plus_1 else 1
+        if outputs != wanted:
+            semi = " and ".join(name for name, row in LOSSES.items() if row.k_plus_1)
+            raise RecipeError(
+                f"loss {self.loss} with options.outputs {outputs}",
+                f"a discriminator of {wanted} outputs",
+                f"k+1 outputs go with loss {semi}, 1 with every other loss",
+            )
+        self._check_model()
+        return self
+
+    def _check_model(self) -> None:
+        """Raise RecipeError unless the family of networks and its options are known."""
+        checked(family(self.model).options, self.options, self.model)
+
+    def batch(self, classes: int) -> int:
+        """Images in one discriminator step on a pack of so many classes."""
+        return self.batch_size * (classes if self.balanced else 1)
+
+    def target(self, pack_images: int) -> int:
+        """Images seen at which the training ends."""
+        return self.images if self.images is not None else math.ceil((self.epochs or 0) * pack_images)
