@@ -1,4 +1,4 @@
-"""Joined generators (MITLGAN, Élő 2021): trained runs, frozen, and a network that learns to join their images.
+"""Joined generators, MITLGAN: trained runs, frozen, and a network that learns to join their images (Élő 2021).
 
 The parents' weights are in every checkpoint of the new run, their facts in its run.json. So their folders are needed
 until the first checkpoint is written, and never again.

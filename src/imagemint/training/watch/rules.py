@@ -1,6 +1,6 @@
 """What a sequence of looks means: the rules of failure, and a remedy for each.
 
-Every threshold stands between what failing and healthy runs of experiments/watch.py showed; the numbers behind the
+Every threshold stands between what failing and healthy runs of experiments/watch/watch.py showed; the numbers behind the
 comments are from seed 0 of these.
 """
 
@@ -185,7 +185,7 @@ def _rates(recipe: Recipe, g: float, d: float) -> str:
 
 
 def _against_sigmoids(recipe: Recipe) -> str:
-    """Winkler 2018's step from 0.3 to 0.1: leaky relu at the old rates diverges (experiments/watch.py)."""
+    """Winkler 2018's step from 0.3 to 0.1: leaky relu at the old rates diverges (experiments/watch/watch.py)."""
     return f"train anew with --set options.activation=leaky {_rates(recipe, 1 / 3, 1 / 3)}"
 
 
