@@ -1,6 +1,6 @@
 """What a sequence of looks means: the rules of failure, and a remedy for each.
 
-Every threshold stands between what failing and healthy runs of experiments/watch/watch.py showed; the numbers behind the
+Every threshold stands between what failing and healthy runs of experiments/watch showed; the numbers behind the
 comments are from seed 0 of these.
 """
 
