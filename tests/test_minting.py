@@ -7,7 +7,7 @@ import pytest
 
 from imagemint.config import Recipe, load_recipe
 from imagemint.data.pack import Pack
-from imagemint.errors import PackError, RunError
+from imagemint.errors import ArgumentError, PackError, RunError
 from imagemint.fitting import train
 from imagemint.methods import load_minter
 from imagemint.minting import mint
@@ -63,6 +63,11 @@ def test_an_earlier_checkpoint_mints_what_it_minted_when_it_was_the_newest(
         mint(longer, tmp_path / "none", per_class=3, at=100)
 
 
+def test_numbers_of_numpy_are_as_good_as_pythons(run: Run, tmp_path: Path) -> None:
+    theirs = mint(run, tmp_path / "a", counts={"3": np.int64(2)}, seed=np.int32(5), batch_size=np.uint8(1))
+    assert theirs.fingerprint == mint(run, tmp_path / "b", counts={"3": 2}, seed=5).fingerprint
+
+
 def test_no_two_images_share_a_seed(run: Run, tmp_path: Path) -> None:
     pack = mint(run, tmp_path / "a", per_class=50)
     assert len(np.unique(pack.columns["seed"])) == 500
@@ -80,13 +85,20 @@ def test_networks_without_labels_never_mint_labelled_images(digits: Pack, tmp_pa
 def test_what_cannot_be_minted_is_refused(run: Run, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no class 'ten' in the run; wanted one of 0, 1"):
         mint(run, tmp_path / "x", counts={"ten": 5})
-    with pytest.raises(RunError, match="at least one image"):
+    with pytest.raises(ArgumentError, match="--per-class 0; wanted at least 1"):
         mint(run, tmp_path / "x", per_class=0)
+    with pytest.raises(RunError, match="at least one image"):
+        mint(run, tmp_path / "x", counts={"1": 0})
+    for half in ({"per_class": 2.5}, {"counts": {"1": 1.5}}, {"unlabelled": True}, {"per_class": 1, "seed": 0.5}):
+        with pytest.raises(ArgumentError, match="wanted a whole number"):
+            mint(run, tmp_path / "x", **half)  # type: ignore[arg-type]
+    with pytest.raises(RunError, match=r"10,000,000,000,000 images need .* GB .* are free"):
+        mint(run, tmp_path / "deep" / "x", per_class=10**12)
     with pytest.raises(RunError, match="one of them"):
         mint(run, tmp_path / "x")
     with pytest.raises(RunError, match="no run at"):
         mint(tmp_path / "absent", tmp_path / "x", per_class=1)
-    with pytest.raises(RunError, match="at least 1"):
+    with pytest.raises(ArgumentError, match="at least 1"):
         mint(run, tmp_path / "x", per_class=1, batch_size=0)
     assert list(tmp_path.iterdir()) == []
     mint(run, tmp_path / "x", per_class=1)

@@ -39,6 +39,12 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a field of the recipe; may be repeated."),
 ]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="cpu | cuda | mps", help="Where to compute; default: the fastest device that there is."
+    ),
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
 EpochsOption = Annotated[
     float | None,
@@ -177,10 +183,7 @@ def train(
     seed: SeedOption = 0,
     settings: SetOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that is in the folder.")] = False,
-    device: Annotated[
-        str | None,
-        typer.Option(metavar="cpu | cuda | mps", help="Where to compute; default: the fastest device that there is."),
-    ] = None,
+    device: DeviceOption = None,
 ) -> None:
     """Train a GAN on a pack. Ctrl-C saves; --resume continues as if it had never stopped."""
     from imagemint.config import load_recipe
@@ -225,6 +228,7 @@ def mint(
     batch_size: Annotated[
         int, typer.Option("--batch-size", help="Images that are drawn together; it changes speed and memory only.")
     ] = 128,
+    device: DeviceOption = None,
 ) -> None:
     """Mint labelled images from a training and write them as a pack."""
     made = imagemint.mint(
@@ -236,6 +240,7 @@ def mint(
         at=at,
         seed=seed,
         batch_size=batch_size,
+        device=device,
     )
     _print(_one_line(made))
 

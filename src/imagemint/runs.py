@@ -8,6 +8,7 @@ from typing import Any
 
 from imagemint.errors import RunError
 from imagemint.methods import method_of
+from imagemint.progress import say
 from imagemint.runfolder import Finding as Finding
 from imagemint.runfolder import PackFacts as PackFacts
 from imagemint.runfolder import Run as Run
@@ -25,26 +26,23 @@ def _facts(tree: dict[str, Any]) -> RunFacts:
     return facts_from(tree, method.recipe, method.facts)
 
 
-def find_runs(folder: Path | str = ".") -> tuple[list[Run], list[RunError]]:
-    """Every run in a folder, at any depth, in order of path; and what is wrong with those that cannot be opened.
+def list_runs(folder: Path | str = ".") -> list[Run]:
+    """Every run in a folder, at any depth, in order of path. Damaged ones are left out, and that is said.
 
     Raises RunError where the folder is not there.
     """
     if not Path(folder).is_dir():
         raise RunError(f"no folder {folder}", "a folder with runs in it", "check the path")
-    found: list[Run] = []
-    damaged: list[RunError] = []
+    found = []
     for path in _folders(Path(folder)):
         try:
-            found.append(open_run(path))
+            run = open_run(path)
+            run.findings()
         except RunError as error:
-            damaged.append(error)
-    return found, damaged
-
-
-def list_runs(folder: Path | str = ".") -> list[Run]:
-    """Every run in a folder, at any depth, in order of path. Damaged ones are left out (`find_runs` names them)."""
-    return find_runs(folder)[0]
+            say(f"left out: {error}")
+        else:
+            found.append(run)
+    return found
 
 
 def _folders(folder: Path) -> list[Path]:
