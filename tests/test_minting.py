@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,7 +65,8 @@ def test_an_earlier_checkpoint_mints_what_it_minted_when_it_was_the_newest(
 
 
 def test_numbers_of_numpy_are_as_good_as_pythons(run: Run, tmp_path: Path) -> None:
-    theirs = mint(run, tmp_path / "a", counts={"3": np.int64(2)}, seed=np.int32(5), batch_size=np.uint8(1))
+    numpys: dict[str, Any] = {"counts": {"3": np.int64(2)}, "seed": np.int32(5), "batch_size": np.uint8(2)}
+    theirs = mint(run, tmp_path / "a", **numpys)
     assert theirs.fingerprint == mint(run, tmp_path / "b", counts={"3": 2}, seed=5).fingerprint
 
 
@@ -89,9 +91,10 @@ def test_what_cannot_be_minted_is_refused(run: Run, tmp_path: Path) -> None:
         mint(run, tmp_path / "x", per_class=0)
     with pytest.raises(RunError, match="at least one image"):
         mint(run, tmp_path / "x", counts={"1": 0})
-    for half in ({"per_class": 2.5}, {"counts": {"1": 1.5}}, {"unlabelled": True}, {"per_class": 1, "seed": 0.5}):
+    halves: list[dict[str, Any]] = [{"per_class": 2.5}, {"counts": {"1": 1.5}}, {"unlabelled": True}]
+    for half in [*halves, {"per_class": 1, "seed": 0.5}]:
         with pytest.raises(ArgumentError, match="wanted a whole number"):
-            mint(run, tmp_path / "x", **half)  # type: ignore[arg-type]
+            mint(run, tmp_path / "x", **half)
     with pytest.raises(RunError, match=r"10,000,000,000,000 images need .* GB .* are free"):
         mint(run, tmp_path / "deep" / "x", per_class=10**12)
     with pytest.raises(RunError, match="one of them"):
