@@ -115,7 +115,7 @@ def test_idx_in_colour_and_with_names(tmp_path: Path) -> None:
             {"train-images-idx3-ubyte": b"\0\0\x08\x03\0\0\0\x07" + b"\xff" * 8},
             "images of 18,446,744,065,119,617,025 bytes",
         ),
-        ({"emnist-test-images-idx3-ubyte": idx(IMAGES)}, "IDX files of , emnist-; wanted one data set"),
+        ({"emnist-test-images-idx3-ubyte": idx(IMAGES)}, r"IDX files of \(no prefix\), emnist-; wanted one data set"),
         ({"train-labels-idx1-ubyte": idx(np.array([0, -2, 1, 1, 1, 1, 1]), 0x0C)}, "label -2"),
     ],
 )
@@ -192,12 +192,12 @@ def test_a_pickle_that_wants_more_than_arrays_is_refused_and_not_run(tmp_path: P
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("data_batch_1", pickle.dumps({b"data": ROWS, b"labels": [0]}, 2), "no label for every image"),
+        ("data_batch_1", pickle.dumps({b"data": ROWS, b"labels": [0]}, 2), "4 images and 1 label;"),
         ("data_batch_1", pickle.dumps({b"data": ROWS[:, :9], b"labels": [0] * 4}, 2), "has no data"),
-        ("data_batch_1", pickle.dumps({b"data": ROWS, b"labels": [0.5] * 4}, 2), "labels .* are float64"),
+        ("data_batch_1", pickle.dumps({b"data": ROWS, b"labels": [0.5] * 4}, 2), "labels such as 0.5"),
         ("data_batch_1", pickle.dumps([1], 2), "holds a list"),
-        ("data_batch_1", pickle.dumps({b"data": ROWS}, 2)[:1000], "damaged|not a CIFAR batch"),
-        ("data_batch_1", b"", "damaged"),
+        ("data_batch_1", pickle.dumps({b"data": ROWS}, 2)[:1000], "no whole pickle"),
+        ("data_batch_1", b"", "no whole pickle"),
         ("data_batch_1.bin", b"x" * 3000, "3,000 bytes; wanted rows of 3,073 bytes"),
     ],
 )
@@ -246,17 +246,20 @@ U8 = np.zeros((2, 4, 4), np.uint8)
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"images": U8 / 255, "labels": [0, 1]}, r"images of .* is float64 \[2, 4, 4\]; wanted uint8"),
+        (
+            {"images": U8 / 255, "labels": [0, 1]},
+            r"images of .* is float64 \[2, 4, 4\] with values from 0 to 0; wanted uint8",
+        ),
         ({"images": U8.astype(np.uint16), "labels": [0, 1]}, "is uint16"),
         ({"images": U8.reshape(2, 16), "labels": [0, 1]}, r"\[2, 16\]"),
         ({"images": np.zeros((2, 4, 4, 4), np.uint8), "labels": [0, 1]}, r"\[2, 4, 4, 4\]"),
-        ({"images": U8, "labels": [0, 1, 1]}, r"labels of .* has shape \[3\]; wanted \[2\]"),
-        ({"images": U8, "labels": [[0, 1], [1, 0]]}, r"has shape \[2, 2\]"),
+        ({"images": U8, "labels": [0, 1, 1]}, r"labels of .* has the shape \[3\]; wanted \[2\]"),
+        ({"images": U8, "labels": [[0, 1], [1, 0]]}, r"has the shape \[2, 2\]"),
         ({"images": U8, "labels": [0.0, 1.0]}, "labels of .* are float64"),
         ({"images": U8, "labels": [0, 3], "classes": ["a"]}, "label 3 but names 1 classes"),
         ({"images": U8[:0], "labels": []}, "has no image"),
         ({"pictures": U8}, "holds pictures; wanted images and labels"),
-        ({"images": np.array([{}, None]), "labels": [0, 1]}, "damaged .*allow_pickle"),
+        ({"images": np.array([{}, None]), "labels": [0, 1]}, "array of Python objects"),
     ],
 )
 def test_npz_that_cannot_be_meant(tmp_path: Path, arrays: dict[str, Any], words: str) -> None:

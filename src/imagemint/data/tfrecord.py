@@ -12,21 +12,29 @@ and a format that the core offers should not need an extra. What is needed of th
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from imagemint.errors import SourceError
+from imagemint.files import Damaged, open_regular
 
 Value = int | bytes
 
 _POLYNOMIAL = 0x82F63B78  # CRC-32C (Castagnoli), reflected: RFC 3720, appendix B.4
 _MASK_DELTA = 0xA282EAD8  # TFRecord's masking: a crc stored beside data that holds crcs
 _DELIMITED, _VARINT = 2, 0  # protobuf wire types
+_FIXED = {1: 8, 5: 4}  # wire types of so many bytes: floats that are not packed
+_GZIP = b"\x1f\x8b"
 _BATCH_BYTES = 4 << 20  # of records that are read and checked together
+_PADDED_BYTES = 8 << 20  # of records that are filled up to the length of the longest of them
+_RECORD_LIMIT = 256 << 20  # bytes of one record, as of one image file
+_MOST_VALUES = 1 << 16  # of one feature that are read: a label is one value
 
 
 def example(features: Mapping[str, Value]) -> bytes:
@@ -52,7 +60,8 @@ def write(file: BinaryIO, records: Sequence[bytes]) -> None:
 def read(path: Path) -> Iterator[dict[str, list[Value]]]:
     """The Examples of a TFRecord file, in order, every checksum verified.
 
-    Features of floats are left out. Raises SourceError where the file is cut short, damaged, or holds something else.
+    Features of floats are left out, and whole numbers beyond the first 65,536 of a feature. Raises SourceError where
+    the file is cut short, damaged, or holds something else.
     """
     number = 0
     try:
@@ -64,25 +73,36 @@ def read(path: Path) -> Iterator[dict[str, list[Value]]]:
                     raise ValueError("it does not fit its checksum")
                 yield _features(record)
                 number += 1
+    except Damaged as error:
+        raise SourceError(f"{path} {error}", "a TFRecord file", "check the path") from None
     except (ValueError, IndexError) as error:  # every way to be damaged raises one of these two below
         wanted_words, remedy = "TFRecords of tf.train.Example", "fetch or export the file again"
+        if number == 0 and _starts(path, _GZIP):
+            remedy = "unpack it first (gunzip): it is compressed"
         raise SourceError(f"record {number} of {path}: {error}", wanted_words, remedy) from error
+
+
+def _starts(path: Path, magic: bytes) -> bool:
+    with open_regular(path) as file:
+        return file.read(len(magic)) == magic
 
 
 def _batches(path: Path) -> Iterator[list[tuple[bytes, bytes, bytes, bytes]]]:
     """Records as (length, its crc, record, its crc), unchecked, about `_BATCH_BYTES` of them at a time."""
-    left = path.stat().st_size
-    with path.open("rb") as file:
+    with open_regular(path) as file:
+        left = os.fstat(file.fileno()).st_size
         while left > 0:
             batch, size = [], 0
             while left > 0 and size < _BATCH_BYTES:
                 head, head_crc = file.read(8), file.read(4)
                 length = int.from_bytes(head, "little")
                 left -= 16 + length
+                if length > _RECORD_LIMIT and left >= 0:
+                    raise ValueError(f"it has {length:,} bytes, more than {_RECORD_LIMIT >> 20} MiB")
                 if left < 0:  # asked before the record is read: a damaged length must not fill the memory
                     break
                 batch.append((head, head_crc, file.read(length), file.read(4)))
-                size += length
+                size += 16 + length
             if batch:
                 yield batch
         if left < 0:
@@ -92,19 +112,40 @@ def _batches(path: Path) -> Iterator[list[tuple[bytes, bytes, bytes, bytes]]]:
 def crc32c(records: Sequence[bytes]) -> np.ndarray:
     """CRC-32C of each record: uint32 `[len(records)]`.
 
-    All records go through the table together, one numpy step a byte position, because a loop over bytes in Python
-    takes about 100 ns a byte. Two facts of the CRC make that simple: zeros in front change nothing once the initial
-    value is folded into the first four bytes, so that records are padded to one length; and it is linear, so that a
-    record is cut into about sqrt(length) chunks whose values are then joined.
+    Records of about equal length go through the table together, one numpy step per byte position, because a loop
+    over bytes in Python takes about 100 ns per byte. Two facts of the CRC make that simple: zeros in front change
+    nothing once the initial value is folded into the first four bytes, so that records are padded to one length; and
+    it is linear, so that a record is cut into about sqrt(length) chunks whose values are then joined. Padded records
+    take at most 8 MiB, or what the longest takes alone.
     """
-    if not records:
-        return np.empty(0, np.uint32)
-    longest = max(4, *map(len, records))
+    found = np.empty(len(records), np.uint32)
+    group: list[int] = []
+    for k in sorted(range(len(records)), key=lambda k: len(records[k])):
+        if len(records[k]) < 4:  # too short to fold the initial value into
+            found[k] = _short_crc32c(records[k])
+            continue
+        if group and (len(group) + 1) * len(records[k]) > _PADDED_BYTES:
+            found[group] = _crc32c_together([records[each] for each in group])
+            group = []
+        group.append(k)
+    if group:
+        found[group] = _crc32c_together([records[each] for each in group])
+    return found
+
+
+def _short_crc32c(record: bytes) -> int:
+    crc = 0xFFFFFFFF
+    for byte in record:
+        crc = int(_TABLE[(crc ^ byte) & 255]) ^ (crc >> 8)
+    return crc ^ 0xFFFFFFFF
+
+
+def _crc32c_together(records: Sequence[bytes]) -> np.ndarray:
+    longest = max(map(len, records))
     chunk = max(1, round(longest**0.5))
     chunks = -(-longest // chunk)
     padded = np.zeros((len(records), chunks * chunk), np.uint8)
     for row, record in zip(padded, records, strict=True):
-        assert len(record) >= 4, "a shorter record would need the initial value folded in otherwise"
         row[len(row) - len(record) :] = np.frombuffer(record, np.uint8)
         row[len(row) - len(record) :][:4] ^= 0xFF  # the initial value 0xffffffff
     positions = np.ascontiguousarray(padded.reshape(len(records), chunks, chunk).transpose(2, 1, 0))
@@ -165,7 +206,8 @@ def _features(record: bytes) -> dict[str, list[Value]]:
     values: dict[str, list[Value]] = {}
     for entry in _inside(_inside([record], 1), 1):
         (name,), (feature,) = _inside([entry], 1), _inside([entry], 2)
-        integers = [_signed(each) for packed in _inside(_inside([feature], 3), 1) for each in _varints(packed)]
+        packed = chain.from_iterable(map(_varints, _inside(_inside([feature], 3), 1)))
+        integers = map(_signed, islice(packed, _MOST_VALUES))
         found: list[Value] = [*_inside(_inside([feature], 1), 1), *integers]
         if found:
             values[name.decode()] = found
@@ -182,6 +224,8 @@ def _inside(messages: Sequence[bytes], number: int) -> list[bytes]:
             start = at
             if key & 7 == _VARINT:
                 _, end = _read_varint(message, at)
+            elif key & 7 in _FIXED:
+                end = at + _FIXED[key & 7]
             elif key & 7 == _DELIMITED:
                 length, start = _read_varint(message, at)
                 end = start + length
@@ -206,6 +250,8 @@ def _read_varint(message: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         byte = message[at]
+        if shift > 63:
+            raise ValueError("a number has more than 64 bits")
         value |= (byte & 127) << shift
         at, shift = at + 1, shift + 7
         if byte < 128:
@@ -213,4 +259,5 @@ def _read_varint(message: bytes, at: int) -> tuple[int, int]:
 
 
 def _signed(value: int) -> int:
+    value &= (1 << 64) - 1
     return value - (1 << 64) if value >> 63 else value

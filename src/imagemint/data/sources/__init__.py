@@ -22,7 +22,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from imagemint.data.sources import arrays, folders, hub, listing, named, pixels, shards, stylegan
+from imagemint.data.sources import (
+    arrays,
+    cifar,
+    folders,
+    hub,
+    idx,
+    listing,
+    named,
+    npz,
+    parquet,
+    pixels,
+    stylegan,
+    tfrecords,
+    webdataset,
+)
 from imagemint.data.sources.contents import Asked, Contents, no_splits
 from imagemint.data.sources.tree import (
     CLOSED_ENDINGS,
@@ -69,7 +83,7 @@ def open_source(source: Path | str, asked: Asked, stack: ExitStack) -> Contents:
         fetched = named.fetch(name)
         if (classes := named.SETS[name].classes) is not None:
             _check_asked(asked, ("split",), name)
-            return arrays.idx(open_tree(fetched, stack), asked.split, classes)
+            return idx.read(open_tree(fetched, stack), asked.split, classes)
         return _from_path(fetched, asked, stack)
     raise SourceError(f"{source} is neither there nor the name of a data set", _KINDS, "check the path")
 
@@ -158,9 +172,9 @@ def _one(path: Path) -> Tree:
 def _from_archive(path: Path, asked: Asked, stack: ExitStack) -> Contents:
     tree = open_tree(path, stack, asked.names_encoding)
     asked = replace(asked, names_encoding=None)  # has been heard
-    if _is_tar(path.name) and shards.is_webdataset(tree):
+    if _is_tar(path.name) and webdataset.fits(tree):
         _check_asked(asked, (), str(path))
-        return shards.samples([("", tree)], str(path)).with_remarks(*tree.remarks)
+        return webdataset.samples([("", tree)], str(path)).with_remarks(*tree.remarks)
     return _from_tree(tree, asked, stack).with_remarks(*tree.remarks)
 
 
@@ -171,16 +185,16 @@ _FILES = (
     Way(_is_stylegan, (), lambda path, asked, stack: stylegan.read(open_tree(path.resolve().parent, stack))),
     Way(pixels.holds, ("split", "label_column"), lambda path, asked, stack: pixels.read(path, asked)),
     Way(_ends(*listing.ENDINGS), _LIST, lambda path, asked, stack: listing.read(path, asked)),
-    Way(_ends(".npz"), ("split",), lambda path, asked, stack: arrays.npz(path, asked.split)),
+    Way(_ends(".npz"), ("split",), lambda path, asked, stack: npz.read(path, asked.split)),
     Way(
         lambda path: _is_parquet(path.name),
         ("split",),
-        lambda path, asked, stack: shards.parquet(_one(path), [path.name], asked.split),
+        lambda path, asked, stack: parquet.read(_one(path), [path.name], asked.split),
     ),
     Way(
         lambda path: _is_tfrecord(path.name),
         ("split",),
-        lambda path, asked, stack: shards.tfrecord(_one(path), [path.name], asked.split),
+        lambda path, asked, stack: tfrecords.read(_one(path), [path.name], asked.split),
     ),
     Way(_ends(*ZIP_ENDINGS, *TAR_ENDINGS), _ARCHIVE, _from_archive),
 )
@@ -188,19 +202,19 @@ _LAYOUTS = (
     Way(
         lambda tree: bool(_only(tree, _is_parquet)),
         ("split",),
-        lambda tree, asked, stack: shards.parquet(tree, _only(tree, _is_parquet), asked.split),
+        lambda tree, asked, stack: parquet.read(tree, _only(tree, _is_parquet), asked.split),
     ),
     Way(
         lambda tree: bool(_only(tree, _is_tfrecord)),
         ("split",),
-        lambda tree, asked, stack: shards.tfrecord(tree, _only(tree, _is_tfrecord), asked.split),
+        lambda tree, asked, stack: tfrecords.read(tree, _only(tree, _is_tfrecord), asked.split),
     ),
     Way(
         lambda tree: bool(_only(tree, _is_tar)),
         ("split",),
-        lambda tree, asked, stack: shards.webdataset(tree, _only(tree, _is_tar), asked.split, stack),
+        lambda tree, asked, stack: webdataset.read(tree, _only(tree, _is_tar), asked.split, stack),
     ),
-    Way(arrays.is_idx, ("split",), lambda tree, asked, stack: arrays.idx(tree, asked.split)),
-    Way(arrays.is_cifar, ("split",), lambda tree, asked, stack: arrays.cifar(tree, asked.split)),
+    Way(idx.fits, ("split",), lambda tree, asked, stack: idx.read(tree, asked.split)),
+    Way(cifar.fits, ("split",), lambda tree, asked, stack: cifar.read(tree, asked.split)),
     Way(stylegan.fits, (), lambda tree, asked, stack: stylegan.read(tree)),
 )

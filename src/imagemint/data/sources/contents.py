@@ -105,25 +105,45 @@ def numbered_labels(
     between has no image, so that two files of one data set agree. `where` names the source in errors.
     """
     wanted = "whole numbers from 0, one per image"
-    if values.dtype.kind not in "iu":
+    if values.dtype.kind not in "iu" or values.ndim != 1:
+        shape = "" if values.ndim == 1 else f" of shape {list(values.shape)}"
+        remedy = "write the class of each image as a number"
+        raise SourceError(f"labels of {where} are {values.dtype}{shape}", wanted, remedy)
+    if values.size and values.min() < UNLABELLED:
+        raise SourceError(f"{where} has label {values.min()}", wanted, "mend the labels (-1 means unlabelled)")
+    top = int(values.max()) if values.size else -1
+    for name in names or ():
+        _check_name(name)
+    if names is not None and len(set(names)) < len(names):
+        twice = first([shown(name) for name, count in Counter(names).items() if count > 1])
         raise SourceError(
-            f"labels of {where} are {values.dtype}", wanted, "write the class of each image as a number"
+            f"{where} names {twice} more than once", "a name of its own for each class", "mend the names"
         )
-    labels = values.astype(np.int64)
-    if labels.size and labels.min() < UNLABELLED:
-        raise SourceError(f"{where} has label {labels.min()}", wanted, "mend the labels (-1 means unlabelled)")
-    top = int(labels.max(initial=-1))
     if names is not None and top >= len(names):
         raise SourceError(
             f"{where} has label {top} but names {len(names)} classes", "a name for every label", "mend the names"
         )
     if top >= _MOST_CLASSES:
         raise SourceError(f"{where} has label {top}", f"labels below {_MOST_CLASSES:,}", "number the classes from 0")
+    labels = values.astype(np.int64)
     classes = [str(k) for k in range(top + 1)] if names is None else list(names)
     counts = np.bincount(labels[labels >= 0], minlength=len(classes))
     absent = [name for name, count in zip(classes, counts, strict=True) if not count]
     remarks = [f"no image of {'class' if len(absent) == 1 else 'classes'} {first(absent)}"] if absent else []
     return labels, classes, remarks
+
+
+def whole_numbers(values: Sequence[int | None], where: str) -> np.ndarray:
+    """Labels as Python's integers (None: unlabelled) -> int64 `[n]`. SourceError where one has more than 64 bits.
+
+    >>> whole_numbers([3, None], "a.parquet").tolist()
+    [3, -1]
+    """
+    for value in values:
+        if value is not None and not -(1 << 63) <= value < 1 << 63:
+            found = f"{where} has a label of {value.bit_length()} bits"
+            raise SourceError(found, f"labels below {_MOST_CLASSES:,}", "number the classes from 0")
+    return np.array([UNLABELLED if value is None else value for value in values], np.int64)
 
 
 def choose_split(found: Sequence[str], split: str | None, where: str, taken: str = "") -> str:

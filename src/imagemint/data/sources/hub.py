@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +11,15 @@ import numpy as np
 
 from imagemint.data.decode import Item, Missing
 from imagemint.data.pack import UNLABELLED
-from imagemint.data.sources.contents import Contents, choose_split, first, named_labels, numbered_labels
+from imagemint.data.sources.contents import Contents, choose_split, named_labels, numbered_labels, whole_numbers
+from imagemint.data.sources.listing import cleaned
+from imagemint.data.sources.shards import IMAGE, LABEL, unlabelled_remark
 from imagemint.errors import SourceError
+from imagemint.words import listed, shown
 
 
 def read(name: str, split: str | None) -> Contents:
-    """`hub:NAME`: the first column of images, the first of class labels (or `label`), in the order of the rows."""
+    """`hub:NAME`: the column of images, the one of class labels (or `label`), in the order of the rows."""
     try:
         import datasets
     except ImportError:
@@ -34,38 +38,66 @@ def read(name: str, split: str | None) -> Contents:
         raise SourceError(
             f"{where} cannot be loaded ({what})", "a data set of images", "check name and network"
         ) from None
-    image = next((key for key, kind in data.features.items() if isinstance(kind, datasets.Image)), None)
-    if image is None:
-        raise SourceError(
-            f"{where} has the columns {first(list(data.features), 8)}", "one of images", "choose another"
-        )
-    items = _Rows(data.select_columns([image]).cast_column(image, datasets.Image(decode=False)), image)
+    pictures = [key for key, kind in data.features.items() if isinstance(kind, datasets.Image)]
+    if not pictures:
+        columns = listed([shown(key) for key in data.features], 8)
+        raise SourceError(f"{where} has the columns {columns}", "one of images", "choose another")
+    image = next((key for key in IMAGE if key in pictures), pictures[0])
+    rows = data.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+    items = _Rows(rows, image, _roots(name, datasets))
     names = [f"{where} row {k}" for k in range(len(data))]
-    label = next((key for key, kind in data.features.items() if isinstance(kind, datasets.ClassLabel)), None)
-    label = label or next((key for key in ("label", "labels") if key in data.features), None)
+    kinds = [key for key, kind in data.features.items() if isinstance(kind, datasets.ClassLabel)]
+    label = next((key for key in LABEL if key in (kinds or data.features)), kinds[0] if kinds else None)
     if label is None:
         none = np.full(len(data), UNLABELLED, np.int64)
         return Contents(none, [], names, items, remarks=[f"{where} has no labels: all images are unlabelled"])
     labels, classes, remarks = _labels(list(data[label]), data.features[label], f"{label} of {where}")
-    return Contents(labels, classes, names, items, remarks=[f"labels are column {label!r}", *remarks])
+    others = [shown(key) for key in kinds if key != label]
+    left = f", not {listed(others)}" if others else ""
+    return Contents(labels, classes, names, items, remarks=[f"labels are the column {shown(label)}{left}", *remarks])
+
+
+def _roots(name: str, datasets: Any) -> tuple[str, ...]:
+    """The folders in which an image that is a path may lie: the data set's own, and where `datasets` keeps files."""
+    import huggingface_hub.constants as hub_constants
+
+    config = datasets.config
+    folders = [config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, hub_constants.HF_HUB_CACHE]
+    return tuple(os.path.realpath(folder) for folder in [*folders, *([name] if os.path.isdir(name) else [])])
 
 
 @dataclass(frozen=True)
 class _Rows:
     data: Any
     image: str
+    roots: tuple[str, ...]
 
     def __iter__(self) -> Iterator[Item]:
         for row in self.data:
-            value = row[self.image] or {}
-            yield value.get("bytes") or value.get("path") or Missing("no image in this row")
+            yield self._item(row[self.image] or {})
+
+    def _item(self, value: Any) -> Item:
+        """Bytes, or a path inside the data set's folders; a row is data, and must not choose what is read."""
+        data, path = value.get("bytes"), value.get("path")
+        if isinstance(data, bytes) and data:
+            return data
+        if not isinstance(path, str) or "\0" in path:
+            return Missing("no image in this row")
+        real = os.path.realpath(path)
+        return (
+            real
+            if any(real.startswith(os.path.join(root, "")) for root in self.roots)
+            else Missing("a path outside the data set")
+        )
 
 
 def _labels(values: list[Any], kind: Any, where: str) -> tuple[np.ndarray, list[str], list[str]]:
     if all(value is None or isinstance(value, str) for value in values):
-        return (*named_labels([value or None for value in values]), [])
-    if not all(value is None or (isinstance(value, int) and not isinstance(value, bool)) for value in values):
-        odd = next(value for value in values if value is not None and (not isinstance(value, int) or value is True))
-        raise SourceError(f"{where} holds {odd!r}", "whole numbers or names", "choose another data set")
-    numbers = np.array([UNLABELLED if value is None else value for value in values], np.int64)
-    return numbered_labels(numbers, where, getattr(kind, "names", None))
+        text, remarks = cleaned(values)
+        return *named_labels(text), remarks
+    odd = next((value for value in values if value is not None and type(value) is not int), None)
+    if odd is not None:
+        remedy = "choose another data set"
+        raise SourceError(f"{where} holds {shown(str(odd)[:40])}", "whole numbers or names", remedy)
+    labels, classes, remarks = numbered_labels(whole_numbers(values, where), where, getattr(kind, "names", None))
+    return labels, classes, [*remarks, *unlabelled_remark(labels)]

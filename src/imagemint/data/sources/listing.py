@@ -359,12 +359,12 @@ def usable(text: Any) -> bool:
 
 def labels_of(rows: Sequence[Row]) -> tuple[np.ndarray, list[str], list[str]]:
     """Labels int64 `[n]`, the names of the classes, what to say about them."""
-    values, remarks = _cleaned([row.label for row in rows])
+    values, remarks = cleaned([row.label for row in rows])
     labels, classes = named_labels(values)
     return labels, classes, [*remarks, *_alike(classes)]
 
 
-def _cleaned(values: Sequence[str | None]) -> tuple[list[str | None], list[str]]:
+def cleaned(values: Sequence[str | None]) -> tuple[list[str | None], list[str]]:
     """Labels as a program wrote them -> classes, None where none is given, and what to say about it."""
     missing = Counter(value for value in values if value is None or value in _MISSING)
     found = [None if value in missing else value for value in values]

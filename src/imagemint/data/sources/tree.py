@@ -456,10 +456,14 @@ def _bounded(size: int, name: str, path: Path) -> int:
 
 
 def _check_ratio(unpacked: int, path: Path) -> None:
-    packed = path.stat().st_size
-    if unpacked > max(_RATIO_FLOOR, _MOST_RATIO * packed):
+    check_ratio(unpacked, path.stat().st_size, path)
+
+
+def check_ratio(unpacked: int, packed: int, where: Path | str, floor: int = _RATIO_FLOOR) -> None:
+    """Refuse what unpacks to more than 200 times its size; `floor` bytes are always allowed."""
+    if unpacked > max(floor, _MOST_RATIO * packed):
         raise SourceError(
-            f"{path} unpacks to {unpacked:,} bytes or more from {packed:,}",
+            f"{where} unpacks to {unpacked:,} bytes or more from {packed:,}",
             f"at most {_MOST_RATIO} times its size",
             "do not trust it, or unpack it yourself and pack the folder",
         )
