@@ -459,9 +459,9 @@ def _check_ratio(unpacked: int, path: Path) -> None:
     check_ratio(unpacked, path.stat().st_size, path)
 
 
-def check_ratio(unpacked: int, packed: int, where: Path | str, floor: int = _RATIO_FLOOR) -> None:
-    """Refuse what unpacks to more than 200 times its size; `floor` bytes are always allowed."""
-    if unpacked > max(floor, _MOST_RATIO * packed):
+def check_ratio(unpacked: int, packed: int, where: Path | str, floor: int | None = None) -> None:
+    """Refuse what unpacks to more than 200 times its size; `floor` bytes (1 GiB) are always allowed."""
+    if unpacked > max(_RATIO_FLOOR if floor is None else floor, _MOST_RATIO * packed):
         raise SourceError(
             f"{where} unpacks to {unpacked:,} bytes or more from {packed:,}",
             f"at most {_MOST_RATIO} times its size",
