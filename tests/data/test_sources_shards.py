@@ -229,7 +229,15 @@ def test_what_a_pack_exports_comes_back(tmp_path: Path, format: str) -> None:
     made = pack(tmp_path / "a.npz", tmp_path / "p")
     out = tmp_path / ("out.npz" if format == "npz" else "out")
     export(made, out, format)
-    assert pack(out, tmp_path / "q").fingerprint == made.fingerprint
+    back = pack(out, tmp_path / "q")
+    if format == "tfrecord":  # whose records are shuffled
+        assert back.classes == made.classes
+        pairs = [
+            {(np.asarray(each.pixels[k]).tobytes(), int(each.labels[k])) for k in range(12)} for each in (back, made)
+        ]
+        assert pairs[0] == pairs[1]
+    else:
+        assert back.fingerprint == made.fingerprint
 
 
 # --- the hub
