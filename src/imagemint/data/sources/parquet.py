@@ -44,7 +44,7 @@ def read(tree: Tree, names: Sequence[str], split: str | None) -> Contents:
     except (pa.ArrowException, OSError) as error:
         raise _damage(error, tree.title) from None
     if not sum(rows):
-        raise SourceError(f"{tree.title} has no row", "an image per row", "check the path")
+        raise SourceError(f"{tree.title} has no row", "one image per row", "check the path")
     row_names = [f"{name} row {k}" for name, count in zip(names, rows, strict=True) for k in range(count)]
 
     def start() -> Iterator[Item]:

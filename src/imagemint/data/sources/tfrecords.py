@@ -41,7 +41,7 @@ def read(tree: Tree, names: Sequence[str], split: str | None) -> Contents:
             texts.append(_decoded(text, where) if isinstance(text, bytes) else None)
             row_names.append(f"{name} record {k}")
     if not labels:
-        raise SourceError(f"{tree.title} has no record", "an image per record", "check the path")
+        raise SourceError(f"{tree.title} has no record", "one image per record", "check the path")
 
     def start() -> Iterator[Item]:
         for path in files:
