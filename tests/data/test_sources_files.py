@@ -525,6 +525,18 @@ def test_a_damaged_tar_is_refused_and_no_image_is_lost_without_a_word(tmp_path: 
     refused(path, tmp_path, r"x\.tar is damaged")
 
 
+def test_a_tar_without_its_end_is_read_and_said(tmp_path: Path, said: list[str]) -> None:
+    whole = tar_member(b"a/1.png", png(1)) + tar_member(b"b/1.png", png(2))
+    for tail in (b"", bytes(1024)):
+        path = tmp_path / f"{len(tail)}.tar"
+        path.write_bytes(whole + tail)
+        assert values(pack(path, tmp_path / f"{len(tail)}.pack")) == [1, 2]
+        assert any("no mark at its end" in line for line in said) == (not tail)
+        said.clear()
+    path.write_bytes(whole.rstrip(b"\0"))  # nor the last member's padding
+    assert values(pack(path, tmp_path / "p")) == [1, 2]
+
+
 def test_long_names_in_a_tar(tmp_path: Path) -> None:
     long, value = "k" * 90 + "/" + "é" * 90, png(3)
     for kind in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):

@@ -20,10 +20,10 @@ class Damaged(Exception):
 
 
 class Member(NamedTuple):
-    """A file, folder or link in a tar."""
+    """A file, folder or link in a tar, or "end": the mark after the last one."""
 
     name: bytes | str  # text where the tar says that it is UTF-8
-    kind: str  # "file", "folder", "symbolic link", "hard link", "sparse" or "other"
+    kind: str  # "file", "folder", "symbolic link", "hard link", "sparse", "other" or "end"
     target: bytes | str  # of a link
     offset: int  # of the content
     size: int  # bytes
@@ -45,7 +45,7 @@ _WITHOUT_CONTENT = ("hard link", "symbolic link", "folder", "other")
 
 
 def members(file: BinaryIO, total: int) -> Iterator[Member]:
-    """Each member of a tar of `total` bytes, in order. Raises Damaged."""
+    """Each member of a tar of `total` bytes, in order, and the mark of its end where it is there. Raises Damaged."""
     everywhere: dict[str, bytes] = {}  # pax records for all members that follow
     extra: dict[str, bytes | str] = {}  # for the next one
     offset = in_a_row = 0
@@ -81,18 +81,20 @@ def members(file: BinaryIO, total: int) -> Iterator[Member]:
             size = _decimal(known["size"])
         if meaning in _WITHOUT_CONTENT and kind in _KINDS:
             size = 0
+        if start + size > total:
+            raise Damaged("cut short")
         yield Member(path, meaning, target, start, size)
         offset = start + _padded(size)
         if meaning == "sparse" and kind == b"S" and header[482:483] == b"\1":
             raise Damaged("a sparse file with a long map is not read")
     if extra:
         raise Damaged("the member that the last header describes is missing")
+    if offset < total:
+        yield Member(b"", "end", b"", offset, 0)
 
 
 def _header(file: BinaryIO, offset: int, total: int) -> bytes | None:
     """The header at an offset; None at the end."""
-    if offset > total:
-        raise Damaged("cut short")
     file.seek(offset)
     header = file.read(_BLOCK)
     if not header or not header.strip(b"\0"):

@@ -376,12 +376,14 @@ def _tar(path: Path, start: bytes, stack: ExitStack, encoding: str | None) -> Tr
             elif member.kind == "hard link":
                 links[name] = _inside(target, path)
             elif member.kind in ("file", "sparse"):
-                if member.kind == "sparse" or member.offset + member.size > size:
-                    raise tar.Damaged(f"{name} is {'sparse' if member.kind == 'sparse' else 'cut short'}")
+                if member.kind == "sparse":
+                    raise tar.Damaged(f"{name} is sparse")
                 _bounded(member.size, name, path)
                 files[name] = Place(str(plain), member.offset, member.size, member.size)
     except tar.Damaged as error:
         raise SourceError(f"{path} is damaged ({error})", "a whole tar", "fetch or make it again") from None
+    if members and members[-1].kind != "end":
+        remarks.append(f"{path} has no mark at its end: the last images may be missing")
     return _tidy(path, files, folders, links, remarks)
 
 
