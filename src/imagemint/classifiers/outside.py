@@ -37,7 +37,7 @@ INCEPTION_WIDTH = 2048  # of its features
 _BATCH = 64
 _KINDS = "TorchScript, torch.export (.pt2) or ONNX (.onnx)"
 
-Side = Annotated[int, Field(ge=1, le=4096)]
+Side = Annotated[int, Field(strict=True, ge=1, le=4096)]
 Forward = Callable[[torch.Tensor], Any]  # float32 [n, c, h, w] -> what the network gives
 
 
@@ -47,11 +47,11 @@ class Preprocessing(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     size: Side | tuple[Side, Side] | None = None  # side, or height and width, in pixels; None: as they are
-    channels: Annotated[int, Field(ge=1, le=3)] = 3  # 1 (gray) or 3
+    channels: Annotated[int, Field(strict=True, ge=1, le=3)] = 3  # 1 (gray) or 3
     range: tuple[float, float] = (0.0, 1.0)  # what black and white become, before mean and std
     mean: list[float] = [0.0]  # per channel, or one for all
     std: list[Annotated[float, Field(gt=0)]] = [1.0]
-    width: Annotated[int, Field(ge=1)] | None = None  # of the features, if it is to be checked
+    width: Annotated[int, Field(strict=True, ge=1)] | None = None  # of the features, if it is to be checked
 
     def __call__(self, pixels: np.ndarray) -> torch.Tensor:
         """uint8 `[n, c, h, w]` -> float32 `[n, channels, *size]`: bilinear with antialiasing where sizes differ."""

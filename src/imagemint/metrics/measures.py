@@ -226,11 +226,11 @@ class Measures(BaseModel):
 
     def table(self) -> str:
         """A few lines for the terminal."""
-        head = f"{'':<18}{'minted':>10}{'95 % interval':>22}{'real floor':>12}   images (real, minted)"
+        head = f"{'':<18}{'minted':>10}{'95 % interval':>26}{'real floor':>12}   images (real, minted)"
         rows = []
         for name, each in self.values.items():
             interval = f"{each.low:.4g} to {each.high:.4g}"
-            line = f"{name:<18}{each.value:>10.4g}{interval:>22}{each.floor:>12.4g}"
+            line = f"{name:<18}{each.value:>10.4g}{interval:>26}{each.floor:>12.4g}"
             rows.append(f"{line}   {each.n_real}, {each.n_minted}; {each.direction} is better")
         seen = ", ".join(f"{name} {n}" for name, n in zip(self.classes, self.seen_as, strict=True))
         return "\n".join([head, *rows, self.copies["verdict"], f"the judge sees: {seen}", *self.remarks])
