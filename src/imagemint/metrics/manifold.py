@@ -1,6 +1,7 @@
-"""Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020).
+"""Precision, recall, density and coverage: which images of either side lie among those of the other.
 
-Each set of images stands for the balls around its features that reach to the k-th nearest other image of the set:
+(Kynkäänniemi et al. 2019 for the first two, Naeem et al. 2020 for the others.) Each set of images stands for the balls
+around its features that reach to the k-th nearest other image of the set:
 
     precision  share of the sample that lies in a ball of the real images
     recall     share of the real images that lie in a ball of the sample
