@@ -1,6 +1,6 @@
 """Precision, recall, density and coverage: which images of either side lie among those of the other.
 
-(Kynkäänniemi et al. 2019 for the first two, Naeem et al. 2020 for the others.) Each set of images stands for the balls
+(Kynkäänniemi et al. 2019 for the first two, Naeem et al. 2020 for the others.) Each set of images stands for balls
 around its features that reach to the k-th nearest other image of the set:
 
     precision  share of the sample that lies in a ball of the real images
