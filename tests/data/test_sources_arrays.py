@@ -124,6 +124,50 @@ def test_idx_that_cannot_be_meant(tmp_path: Path, change: dict[str, bytes | None
     refused(put(tmp_path / "in", files), tmp_path, words)
 
 
+def test_qmnist_takes_the_first_of_eight_columns(tmp_path: Path) -> None:
+    about = np.column_stack([LABELS, *[LABELS + 100 + k for k in range(7)]])
+    files = {
+        "qmnist-test-images-idx3-ubyte.gz": gzip.compress(idx(IMAGES)),
+        "qmnist-test-labels-idx2-int.gz": gzip.compress(idx(about, 0x0C)),
+    }
+    made = pack(put(tmp_path / "in", files), tmp_path / "p")
+    assert (made.labels.tolist(), made.classes) == (LABELS.tolist(), ["0", "1", "2"])
+    assert any("8 columns" in remark for remark in made.manifest.remarks)
+    two = {"train-images-idx3-ubyte": idx(IMAGES), "train-labels-idx2-int": idx(about[:, :2], 0x0C)}
+    refused(put(tmp_path / "two", two), tmp_path, r"has the shape \[7, 2\]; wanted \[7\], one label per image")
+    one = {"train-images-idx3-ubyte": idx(IMAGES), "train-labels-idx2-int": idx(about[:, :1], 0x0C)}
+    assert pack(put(tmp_path / "one", one), tmp_path / "q").fingerprint == made.fingerprint
+
+
+def test_emnist_stands_upright_and_is_called_by_its_characters(tmp_path: Path) -> None:
+    files = {
+        "emnist-letters-train-images-idx3-ubyte": idx(IMAGES),
+        "emnist-letters-train-labels-idx1-ubyte": idx(LABELS + 1),
+        "emnist-letters-mapping.txt": b"1 65 97\n2 66 98\n3 67 99\n4 68 100\n",
+    }
+    made = pack(put(tmp_path / "in", files), tmp_path / "p")
+    assert (np.asarray(made.pixels)[:, 0] == IMAGES.transpose(0, 2, 1)).all()
+    assert (made.labels.tolist(), made.classes) == (LABELS.tolist(), ["A", "B", "C", "D"])
+    remarks = " / ".join(made.manifest.remarks)
+    assert "lie on their side" in remarks and "no image of D" in remarks
+    del files["emnist-letters-mapping.txt"]
+    numbered = pack(put(tmp_path / "numbered", files), tmp_path / "q")
+    assert (numbered.labels.tolist(), numbered.classes) == ((LABELS + 1).tolist(), ["0", "1", "2", "3"])
+    assert "no image of class 0" in numbered.manifest.remarks
+    files["emnist-letters-mapping.txt"] = b"1 65\n2 66\n"
+    refused(put(tmp_path / "short", files), tmp_path, "label 3 is not in emnist-letters-mapping.txt")
+
+
+def test_arrays_that_unpack_to_hundreds_of_times_their_size(tmp_path: Path) -> None:
+    count = 20 << 20
+    images = gzip.compress(struct.pack(">4B3I", 0, 0, 8, 3, count, 1, 1) + bytes(count), 1)
+    labels = gzip.compress(struct.pack(">4BI", 0, 0, 8, 1, count) + bytes(count), 1)
+    files = {"train-images-idx3-ubyte.gz": images, "train-labels-idx1-ubyte.gz": labels}
+    refused(put(tmp_path / "in", files), tmp_path, "unpacks to 20,971,520 bytes .* at most 200 times its size")
+    np.savez_compressed(tmp_path / "a.npz", images=np.zeros((20, 1024, 1024), np.uint8))
+    refused(tmp_path / "a.npz", tmp_path, "unpacks to .* at most 200 times its size")
+
+
 def test_idx_cut_short_while_compressed(tmp_path: Path) -> None:
     files = {f"{name}.gz": gzip.compress(data)[:-9] for name, data in mnist("train").items()}
     refused(put(tmp_path / "in", files), tmp_path, "damaged")
@@ -195,6 +239,13 @@ def test_a_pickle_that_wants_more_than_arrays_is_refused_and_not_run(tmp_path: P
         ("data_batch_1", pickle.dumps({b"data": ROWS, b"labels": [0]}, 2), "4 images and 1 label;"),
         ("data_batch_1", pickle.dumps({b"data": ROWS[:, :9], b"labels": [0] * 4}, 2), "has no data"),
         ("data_batch_1", pickle.dumps({b"data": ROWS, b"labels": [0.5] * 4}, 2), "labels such as 0.5"),
+        ("data_batch_1", pickle.dumps({b"data": ROWS, b"labels": [[1]] * 4}, 2), r"labels such as \[1\]"),
+        ("data_batch_1", pickle.dumps({b"data": ROWS, b"labels": [[1], 2, 3, 4]}, 2), r"labels such as \[1\]"),
+        ("data_batch_1", pickle.dumps({b"data": ROWS, b"labels": [True] * 4}, 2), "labels such as True"),
+        ("data_batch_1", pickle.dumps({b"data": ROWS, b"labels": np.ones((4, 2), int)}), r"of the shape \[4, 2\]"),
+        ("data_batch_1", pickle.dumps({b"data": ROWS, b"labels": np.array(3)}), r"of the shape \[\]"),
+        ("data_batch_1", pickle.dumps({b"data": ROWS, b"labels": [2**64] * 4}, 2), "label of 65 bits"),
+        ("data_batch_1", pickle.dumps({b"data": ROWS}, 2), "no labels"),
         ("data_batch_1", pickle.dumps([1], 2), "holds a list"),
         ("data_batch_1", pickle.dumps({b"data": ROWS}, 2)[:1000], "no whole pickle"),
         ("data_batch_1", b"", "no whole pickle"),
@@ -259,6 +310,24 @@ U8 = np.zeros((2, 4, 4), np.uint8)
         ({"images": U8, "labels": [0, 3], "classes": ["a"]}, "label 3 but names 1 classes"),
         ({"images": U8[:0], "labels": []}, "has no image"),
         ({"pictures": U8}, "holds pictures; wanted images and labels"),
+        ({"images": U8 / np.nan, "labels": [0, 1]}, "32 values of it are NaN"),
+        (
+            {"images": U8 + 0.5, "labels": [0, 1]},
+            r"if they run from 0 to 1, save \(images \* 255\)",
+        ),
+        ({"images": U8 - 0.5, "labels": [0, 1]}, r"if they run from -1 to 1, save \(\(images \+ 1\) \* 127.5\)"),
+        ({"images": U8 + 200.0, "labels": [0, 1]}, r"if they run from 0 to 255, save images.round\(\)"),
+        ({"images": U8 > 0, "labels": [0, 1]}, r"is bool .*astype\(numpy.uint8\) \* 255"),
+        ({"images": U8.reshape(2, 16), "labels": [0, 1]}, r"reshape it to \[n, 4, 4\]"),
+        ({"images": U8, "labels": np.array(["a", None])}, r"Python objects.*labels.astype\(str\)"),
+        ({"images": U8, "labels": [[0, 1], [1, 0]]}, r"labels.argmax\(1\)"),
+        ({"images": U8, "labels": np.array([2**63, 0], np.uint64)}, "label 9223372036854775808"),
+        ({"images": U8, "labels": ["9" * 5000, "1"]}, "5,000 characters"),
+        ({"images": U8, "labels": ["\ud800", "a"]}, "not valid Unicode"),
+        ({"images": U8, "labels": np.array([b"a\xff", b"b"])}, "not valid text"),
+        ({"images": U8, "labels": [0, 1], "classes": ["a", "a"]}, "names a more than once"),
+        ({"images": U8, "labels": [0, 1], "classes": ["\ud800", "a"]}, "not valid Unicode"),
+        ({"images": U8, "labels": [0, 1], "classes": np.array(["a", None])}, "classes of .* Python objects"),
         ({"images": np.array([{}, None]), "labels": [0, 1]}, "array of Python objects"),
     ],
 )
@@ -266,8 +335,66 @@ def test_npz_that_cannot_be_meant(tmp_path: Path, arrays: dict[str, Any], words:
     refused(npz(tmp_path / "a.npz", **arrays), tmp_path, words)
 
 
+def test_npz_in_fortran_order_and_of_other_byte_orders(tmp_path: Path) -> None:
+    images = RNG.integers(0, 256, (5, 3, 4), np.uint8)
+    labels = np.array([1, 0, 1, 1, 0])
+    plain = pack(npz(tmp_path / "a.npz", images=images, labels=labels), tmp_path / "p")
+    odd = npz(tmp_path / "b.npz", images=np.asfortranarray(images), labels=labels.astype(">i4"))
+    assert (np.asarray(plain.pixels)[:, 0] == images).all()
+    assert pack(odd, tmp_path / "q").fingerprint == plain.fingerprint
+
+
+def test_npz_labels_that_pandas_turned_into_text(tmp_path: Path) -> None:
+    made = pack(
+        npz(tmp_path / "a.npz", images=np.zeros((3, 2, 2), np.uint8), y=["cat", "nan", "dog"]), tmp_path / "p"
+    )
+    assert (made.labels.tolist(), made.classes) == ([0, -1, 1], ["cat", "dog"])
+    assert any("nan" in remark for remark in made.manifest.remarks)
+
+
+def test_npz_says_which_arrays_it_leaves(tmp_path: Path) -> None:
+    made = pack(npz(tmp_path / "a.npz", images=U8, labels=[0, 1], boxes=[1, 2]), tmp_path / "p")
+    assert [remark for remark in made.manifest.remarks if remark.endswith("not used: boxes")]
+
+
+def test_npz_labels_that_begin_at_one(tmp_path: Path) -> None:
+    made = pack(npz(tmp_path / "a.npz", images=U8, labels=[1, 2]), tmp_path / "p")
+    assert (made.labels.tolist(), made.classes) == ([1, 2], ["0", "1", "2"])
+    assert "no image of class 0" in made.manifest.remarks
+
+
+def npy(shape: str, values: bytes = b"") -> bytes:
+    header = f"{{'descr':'|u1','fortran_order':False,'shape':{shape}}}\n".encode()
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + values
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        b"hello",
+        npy("(2,2,2)", bytes(7)),
+        npy("(2,2,2)", bytes(9)),
+        npy("(99999999999999999999999,8,8)"),
+        npy("(True,2,2)", bytes(4)),
+        npy("(-1,2,2)", bytes(4)),
+        npy("(2,", bytes(4)),
+        b"\x93NUMPY\1\0" + struct.pack("<H", 9000) + b"(" * 9000,
+        b"\x93NUMPY\7\0" + bytes(100),
+    ],
+)
+def test_npz_of_arrays_that_are_none(tmp_path: Path, images: bytes) -> None:
+    refused(zipped(tmp_path / "a.npz", {"images.npy": images}), tmp_path, "a.npz is damaged")
+
+
+def test_npz_with_a_password(tmp_path: Path) -> None:
+    whole = bytearray(npz(tmp_path / "a.npz", images=U8).read_bytes())
+    whole[whole.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "b.npz").write_bytes(whole)
+    refused(tmp_path / "b.npz", tmp_path, "is encrypted")
+
+
 def test_npz_that_is_damaged(tmp_path: Path) -> None:
     whole = npz(tmp_path / "a.npz", images=RNG.integers(0, 256, (9, 20, 20), np.uint8)).read_bytes()
-    for content in (whole[:-50], whole[:2000], b"text", b""):
+    for content in (whole[:-50], whole[:2000], whole[:100] + whole[120:], b"text", b""):
         (tmp_path / "b.npz").write_bytes(content)
         refused(tmp_path / "b.npz", tmp_path, "b.npz is damaged")

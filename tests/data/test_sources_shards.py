@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,64 @@ def test_parquet_shards_that_do_not_go_together(tmp_path: Path) -> None:
     assert len(pack(tmp_path / "in", tmp_path / "p", split="train")) == 1
 
 
+def test_a_parquet_row_never_chooses_a_file(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    (tmp_path / "secret.png").write_bytes(png(200))
+    path = str(tmp_path / "secret.png")
+    kinds = {"bytes": pa.string(), "path": pa.string()}
+    columns = {"image": [{"bytes": path, "path": path}] * 3, "label": [0, 1, 2]}
+    text = pa.struct(list(kinds.items()))
+    refused(parquet(tmp_path / "a.parquet", columns, image=text), tmp_path, "images of .* are struct<bytes: string")
+    (tmp_path / "in").mkdir()
+    parquet(tmp_path / "in" / "0.parquet", {"image": rows(1), "label": [0]})
+    parquet(tmp_path / "in" / "1.parquet", columns, image=text)  # every shard is looked at
+    refused(tmp_path / "in", tmp_path, "images of 1.parquet .* are struct<bytes: string")
+    for kind, value in ((pa.list_(pa.uint8()), [1]), (pa.int64(), 5), (pa.bool_(), True)):
+        odd = {"image": [{"bytes": value}], "label": [0]}
+        refused(
+            parquet(tmp_path / "b.parquet", odd, image=pa.struct([("bytes", kind)])), tmp_path, "images of .* are"
+        )
+
+
+def test_parquet_columns_by_what_the_metadata_says(tmp_path: Path, said: list[str]) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+
+    def write(name: str, columns: dict[str, Any], features: dict[str, Any]) -> Path:
+        table = pa.table(columns)
+        metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+        pq.write_table(table.replace_schema_metadata(metadata), tmp_path / name)
+        return tmp_path / name
+
+    columns = {"text": ["x", "y"], "photo": rows(1, 2), "species": [1, 0]}
+    species = {"names": ["elm", "oak"], "_type": "ClassLabel"}
+    features = {"text": {"_type": "Value"}, "photo": {"_type": "Image"}, "species": species}
+    made = pack(write("a.parquet", columns, features), tmp_path / "p")
+    assert (values(made), made.labels.tolist(), made.classes) == ([1, 2], [1, 0], ["elm", "oak"])
+    assert "labels are the column species" in said
+    two = {"image": rows(1, 2), "coarse_label": [0, 0], "fine_label": [1, 0]}
+    features = {"coarse_label": {"names": ["tree"], "_type": "ClassLabel"}, "fine_label": species}
+    made = pack(write("b.parquet", two, features), tmp_path / "q")
+    assert (made.labels.tolist(), made.classes) == ([1, 0], ["elm", "oak"])
+    assert "labels are the column fine_label, not coarse_label" in said
+    unlabelled = pack(write("c.parquet", {"image": rows(1), "width": [3]}, {}), tmp_path / "r")
+    assert unlabelled.labels.tolist() == [-1]
+    assert any("no column of labels (its other columns: width)" in line for line in said)
+
+
+def test_parquet_labels_and_columns_that_cannot_be_meant(tmp_path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    huge = parquet(tmp_path / "a.parquet", {"image": rows(1), "label": [2**63 + 1]}, label=pa.uint64())
+    refused(huge, tmp_path, "a label of 64 bits")
+    twice = pa.Table.from_arrays([pa.array(rows(1))] * 2 + [pa.array([0])], ["image", "image", "label"])
+    pq.write_table(twice, tmp_path / "b.parquet")
+    refused(tmp_path / "b.parquet", tmp_path, "more than one column image")
+    deep = pa.table({"image": rows(1), "label": [0]}).replace_schema_metadata({"huggingface": "[" * 100_000})
+    pq.write_table(deep, tmp_path / "c.parquet")
+    assert pack(tmp_path / "c.parquet", tmp_path / "p").classes == ["0"]
+    missing = parquet(tmp_path / "d.parquet", {"image": rows(1, 2, 3), "label": ["cat", "nan", "1.0"]})
+    assert pack(missing, tmp_path / "q").classes == ["1.0", "cat"]
+
+
 # --- WebDataset
 
 SAMPLES = {
@@ -184,6 +244,76 @@ def test_webdataset_labels_that_cannot_be_meant(tmp_path: Path, label: dict[str,
     refused(tarred(tmp_path / "a.tar", {"a.png": png()} | label), tmp_path, words)
 
 
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        ({"img_0.0.png": png(), "img_0.5.png": png(), "img_0.0.cls": b"0", "img_0.5.cls": b"1"}, "without dots"),
+        ({"a.png": png(1), "a.cls": b"0", "a.mask.png": png(2)}, r"has 2 images \(.png, .mask.png\).*such as masks"),
+        ({"a.png": png(1), "a.0.cls": b"0", "a.1.cls": b"1"}, "has 2 labels"),
+        ({"a.png": png(1), "a.cls": b"0", "a.json": b'{"label": 5}'}, "a.cls .* says 0 and a.json says 5"),
+        ({"a.png": png(1), "a.cls": b"--5", "b.png": png(2), "b.cls": b"2"}, "the label --5"),
+        ({"a.png": png(1), "a.cls": b"1.0"}, "the label 1.0; wanted whole numbers"),
+        ({"a.png": png(1), "a.cls": b"9223372036854775808"}, "the label 9223372036854775808"),
+        ({"a.png": png(1), "a.cls": b"9" * 5000}, "the label 999"),
+        ({"a.png": png(1), "a.cls": b"\xff\xfe"}, "not UTF-8"),
+        ({"a.png": png(1), "a.json": b'{"label": %d}' % 10**30}, "label of 100 bits"),
+        ({"a.png": png(1), "a.json": b'{"label": "\\ud800"}'}, "not valid Unicode"),
+        ({"a.png": png(1), "a.json": b"[" * 100_000}, "nested too deeply"),
+        ({"a.png": png(1), "a.json": b'{"label": {"x": 1}}'}, "has a dict as its label"),
+    ],
+)
+def test_samples_without_one_label_and_one_image(tmp_path: Path, samples: dict[str, bytes], words: str) -> None:
+    refused(tarred(tmp_path / "a.tar", samples), tmp_path, words)
+
+
+def test_captions_are_not_classes(tmp_path: Path, said: list[str]) -> None:
+    images = {f"{k:02}.png": png(k) for k in range(20)}
+    captions = {f"{k:02}.txt": b"thing %d" % k for k in range(20)}
+    made = pack(tarred(tmp_path / "a.tar", images | captions), tmp_path / "o")
+    assert (made.classes, set(made.labels.tolist())) == ([], {-1})
+    assert any("20 different ones for 20 images: they are not taken for classes" in line for line in said)
+    boxes = {f"{k:02}.txt": (b"0 0.5 0.5 0.1 0.1\n1 0.2 0.2 0.1 0.1", b"1 1 1 1 1")[k % 2] for k in range(20)}
+    refused(tarred(tmp_path / "boxes.tar", images | boxes), tmp_path, "the label 0 0.5 0.5")
+    few = {f"{k:02}.txt": (b"a big dog", b"a cat")[k % 2] for k in range(20)}
+    made = pack(tarred(tmp_path / "b.tar", images | few), tmp_path / "p")
+    assert made.counts() == {"a big dog": 10, "a cat": 10}
+    numbers = {f"{k:02}.cls": b"%d" % (k % 3) for k in range(20)}
+    captions = {f"{k:02}.txt": b"thing %d" % k for k in range(20)}
+    made = pack(tarred(tmp_path / "c.tar", images | numbers | captions), tmp_path / "q")
+    assert made.labels.tolist() == [k % 3 for k in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("stems", "classes"),
+    [
+        (("n01440764", "n01443537"), ["n01440764", "n01443537"]),
+        (("dog", "cat"), ["cat", "dog"]),
+        (("x-000000", "x-000001"), []),
+        (("000003", "000017"), []),
+    ],
+)
+def test_a_tar_per_class(tmp_path: Path, said: list[str], stems: tuple[str, ...], classes: list[str]) -> None:
+    (tmp_path / "in").mkdir()
+    for k, stem in enumerate(stems):
+        tarred(tmp_path / "in" / f"{stem}.tar", {f"{stem}_{j}.png": png(10 * k + j) for j in range(3)})
+    made = pack(tmp_path / "in", tmp_path / "p")
+    if classes:
+        assert made.classes == classes
+        labels = {value: made.classes[label] for value, label in zip(values(made), made.labels, strict=True)}
+        assert labels == {10 * k + j: stem for k, stem in enumerate(stems) for j in range(3)}
+        assert any("each tar is taken for a class" in line for line in said)
+    else:
+        assert set(made.labels.tolist()) == {-1}
+        assert any("unpack each into a folder of its name" in line for line in said)
+
+
+def test_tars_of_folders_without_labels_are_asked_about(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for k in range(2):
+        tarred(tmp_path / "in" / f"x-{k}.tar", {f"{name}/{k}.png": png(k) for name in ("cat", "dog")})
+    refused(tmp_path / "in", tmp_path, "images lie in folders .cat, dog.*unpack the tars")
+
+
 def test_webdataset_agrees_with_the_webdataset_library(tmp_path: Path) -> None:
     wds = pytest.importorskip("webdataset")
     with wds.TarWriter(str(tmp_path / "a.tar")) as writer:
@@ -214,6 +344,49 @@ def test_tfrecord_of_pixels_and_of_encoded_images(tmp_path: Path) -> None:
     cut = (tmp_path / "png.tfrecord").read_bytes()[:-7]
     (tmp_path / "cut.tfrecord").write_bytes(cut)
     refused(tmp_path / "cut.tfrecord", tmp_path, "cut.tfrecord")
+
+
+def records(path: Path, *examples: Mapping[str, tfrecord.Value]) -> Path:
+    with path.open("wb") as file:
+        tfrecord.write(file, [tfrecord.example(each) for each in examples])
+    return path
+
+
+def test_tfrecord_classes_are_called_by_their_texts(tmp_path: Path, said: list[str]) -> None:
+    key, text = "image/class/label", "image/class/text"
+    rows = [{"image/encoded": png(k), key: 1 + k % 2, text: (b"dog", b"cat")[k % 2]} for k in range(4)]
+    made = pack(records(tmp_path / "a.tfrecord", *rows), tmp_path / "p")
+    assert (made.labels.tolist(), made.classes) == ([0, 1, 0, 1], ["dog", "cat"])  # in the order of the numbers
+    assert any("called by the texts" in line for line in said)
+    odd = records(tmp_path / "b.tfrecord", *rows, {"image/encoded": png(9), key: 1, text: b"owl"})
+    refused(odd, tmp_path, "label 1 of .* is called dog, owl")
+    odd = records(tmp_path / "c.tfrecord", *rows, {"image/encoded": png(9), key: 3, text: b"dog"})
+    refused(odd, tmp_path, "dog is the name of several labels")
+    some = pack(records(tmp_path / "d.tfrecord", *rows, {"image/encoded": png(9), key: 3}), tmp_path / "q")
+    assert some.classes == ["0", "1", "2", "3"]
+    assert any("label 3 comes without one" in line for line in said)
+
+
+def test_tfrecord_labels_as_names(tmp_path: Path) -> None:
+    named = records(tmp_path / "a.tfrecord", *({"image": png(k), "class": (b"b", b"a")[k]} for k in range(2)))
+    made = pack(named, tmp_path / "p")
+    assert (made.labels.tolist(), made.classes) == ([1, 0], ["a", "b"])
+    texts = records(tmp_path / "b.tfrecord", *({"image": png(k), "image/class/text": b"x"} for k in range(2)))
+    assert pack(texts, tmp_path / "q").counts() == {"x": 2}
+    refused(records(tmp_path / "c.tfrecord", {"image": png(), "label": b"\xff"}), tmp_path, "not UTF-8")
+    mixed = records(tmp_path / "d.tfrecord", {"image": png(), "label": b"a"}, {"image": png(), "label": 1})
+    refused(mixed, tmp_path, r"numbers \(1\) and names \(a\)")
+
+
+def test_tfrecord_of_two_labels_or_under_gzip(tmp_path: Path) -> None:
+    # Feature {3: Int64List {1: [0, 1]}} beside an image
+    both = tfrecord.example({"image": png()})[2:] + b"\x0a\x0f\x0a\x05label\x12\x06\x1a\x04\x0a\x02\x00\x01"
+    with (tmp_path / "a.tfrecord").open("wb") as file:
+        tfrecord.write(file, [tfrecord._field(1, both)])
+    refused(tmp_path / "a.tfrecord", tmp_path, "record 0 of .* has 2 values of label")
+    whole = records(tmp_path / "b.tfrecord", {"image": png(), "label": 0}).read_bytes()
+    (tmp_path / "b.tfrecord").write_bytes(gzip.compress(whole))
+    refused(tmp_path / "b.tfrecord", tmp_path, "gunzip")
 
 
 # --- export and back
@@ -270,6 +443,20 @@ def test_hub_with_classes_and_image_files(tmp_path: Path, monkeypatch: pytest.Mo
     )
     refused(f"hub:{folder}", tmp_path, "no split 'val'", split="val")
     refused(f"hub:{tmp_path / 'nowhere'}", tmp_path, "cannot be loaded")
+
+
+def test_a_row_of_the_hub_never_chooses_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "secret.png").write_bytes(png(200))
+    path = str(tmp_path / "secret.png")
+    parquet(
+        tmp_path / "set" / "train.parquet",
+        {"image": [{"bytes": None, "path": path}, *rows(*range(3))], "label": [0, 1, 0, 1]},
+        ["a", "b"],
+    )
+    refused(f"hub:{tmp_path / 'set'}", tmp_path, "a path outside the data set")
 
 
 def test_a_shard_inside_an_archive_is_not_guessed_at(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import struct
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,6 +29,23 @@ def test_checksums_of_the_standard() -> None:
     assert tfrecord.crc32c(vectors).tolist() == expected
 
 
+def test_one_long_record_does_not_make_the_others_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups: list[list[int]] = []
+    together = tfrecord._crc32c_together
+
+    def noted(records: Sequence[bytes]) -> np.ndarray:
+        groups.append([len(record) for record in records])
+        return together(records)
+
+    monkeypatch.setattr(tfrecord, "_crc32c_together", noted)
+    monkeypatch.setattr(tfrecord, "_PADDED_BYTES", 1000)
+    records = [bytes([k]) * (9000 if k == 5 else 10 + k) for k in range(90)]
+    assert tfrecord.crc32c(records).tolist() == [_plain_crc32c(record) for record in records]
+    assert sum(map(len, groups)) == 90
+    assert all(len(group) * max(group) <= 1000 for group in groups if len(group) > 1)
+    assert [9000] in groups
+
+
 def _plain_crc32c(data: bytes) -> int:
     """Bit by bit, as the definition says."""
     crc = 0xFFFFFFFF
@@ -38,7 +57,7 @@ def _plain_crc32c(data: bytes) -> int:
 
 
 @settings(deadline=None)
-@given(st.lists(st.binary(min_size=4, max_size=300), max_size=6))
+@given(st.lists(st.binary(max_size=300), max_size=6))
 def test_checksums_together_are_those_of_each_alone(records: list[bytes]) -> None:
     assert tfrecord.crc32c(records).tolist() == [_plain_crc32c(record) for record in records]
 
@@ -95,6 +114,19 @@ def test_an_unpacked_integer_list_is_read_too(tmp_path: Path) -> None:
     assert list(tfrecord.read(path)) == [{"label": [300]}]
 
 
+def test_a_number_of_more_than_64_bits_is_damage(tmp_path: Path) -> None:
+    label = b"\x0a\x17" + b"\x0a\x05label" + b"\x12\x0e\x1a\x0c\x0a\x0a" + b"\xff" * 9 + b"\x7f"
+    long = b"\x0a\x18" + b"\x0a\x05label" + b"\x12\x0f\x1a\x0d\x0a\x0b" + b"\xff" * 10 + b"\x01"
+    path = _write(tmp_path / "a.tfrecord", b"\x0a\x19" + label)
+    assert list(tfrecord.read(path)) == [{"label": [-1]}]  # ten bytes, as writers of negative numbers use them
+    with pytest.raises(SourceError, match="more than 64 bits"):
+        list(tfrecord.read(_write(tmp_path / "b.tfrecord", b"\x0a\x1a" + long)))
+
+
+def test_records_that_hold_nothing(tmp_path: Path) -> None:
+    assert list(tfrecord.read(_write(tmp_path / "a.tfrecord", b"", b""))) == [{}, {}]
+
+
 def test_any_damaged_byte_is_noticed(tmp_path: Path) -> None:
     records = [tfrecord.example({"image_raw": bytes(range(30)), "label": k}) for k in range(2)]
     whole = _write(tmp_path / "a.tfrecord", *records).read_bytes()
@@ -111,7 +143,7 @@ def test_any_damaged_byte_is_noticed(tmp_path: Path) -> None:
 
 
 @settings(deadline=None)
-@given(st.binary(min_size=4, max_size=60))
+@given(st.binary(max_size=60))
 def test_a_record_of_anything_else_is_one_clear_error(record: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = _write(Path(folder) / "a.tfrecord", record)

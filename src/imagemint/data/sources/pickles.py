@@ -126,8 +126,9 @@ def load(data: bytes) -> Any:
     """
     try:
         return _plain(_play(data))
-    except (ValueError, IndexError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        # What a damaged pickle does to the few lines above: too short a stack, an unhashable key, half an array.
+    except (ValueError, IndexError, TypeError, KeyError, AttributeError, OverflowError, DeprecationWarning) as error:
+        # What a damaged pickle does to the few lines below: too short a stack, an unhashable key, half an array; the
+        # last, where warnings are errors, is an odd escape in text.
         raise Damaged(f"is no whole pickle ({error})"[:200]) from None
 
 
