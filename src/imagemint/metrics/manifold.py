@@ -5,7 +5,7 @@ around its features that reach to the k-th nearest other image of the set:
 
     precision  share of the sample that lies in a ball of the real images
     recall     share of the real images that lie in a ball of the sample
-    density    how many balls of the real images a sample lies in, divided by k; 1 where both sets are alike
+    density    how many balls of real images hold a sample, divided by k; 1 where both sets are alike
     coverage   share of the real images whose ball holds an image of the sample
 
 Distances are Euclidean and computed in float64 for some rows at a time, so that memory grows with n and not with n^2.
