@@ -52,7 +52,7 @@ class Reconstructions(nn.Module):
         self.ends[label] = first + len(found.codes)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Shapes: see the class."""
+        """Float z `[n, z_size]`, int64 labels `[n]` -> images float `[n, c, h, w]` in [-1, 1]."""
         counts = self.ends.diff(prepend=self.ends.new_zeros(1))[labels]
         ordinals = ((z[:, 0] + 1) / 2 * counts).long().clamp(min=0).minimum(counts - 1)
         codes = self.codes[self.ends[labels] - counts + ordinals]

@@ -56,7 +56,7 @@ class Samples(nn.Module):
         self.deviation[label] = found.left_over**0.5
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Shapes: see the class."""
+        """Float z `[n, z_size]`, int64 labels `[n]` -> images float `[n, c, h, w]` in [-1, 1]."""
         components = self.axes.shape[1]
         made = along(self.axes, z[:, :components], labels, self.mean)
         if self.pixel_noise:

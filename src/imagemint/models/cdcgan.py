@@ -1,7 +1,7 @@
 """cDCGAN: Baker 2018, conditional DCGAN with the label joined at every layer.
 
-For 28x28x1 images and 10 classes the discriminator has 3,769,479 parameters and the generator 7,065,211, as in the
-document's tables. Widths that the document derives from channels and classes (c + k and 64 + k) do so here.
+For 28x28x1 images and 10 classes the discriminator has 3,769,479 parameters and the generator 7,065,211, as in its
+tables 5.1 and 5.2. Widths that the tables derive from channels and classes (c + k and 64 + k) do so here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ABOUT = "Baker 2018: conditional DCGAN, the label joined at every layer"
 
 
 class Options(Strict):
-    """No choices: the document fixes everything."""
+    """No choices: tables 5.1 and 5.2 fix everything."""
 
 
 class Generator(nn.Module):
@@ -39,7 +39,7 @@ class Generator(nn.Module):
         _initialise(self)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges as above. The last layer is a sigmoid over [0, 1], the document's range."""
+        """Images in [-1, 1]; the last layer is a sigmoid over [0, 1], as in table 5.2."""
         x = F.relu(self.norm1(self.dense1(z, labels)))
         x = F.relu(self.norm2(self.dense2(x, labels))).view(-1, *self.start)
         x = F.relu(self.norm3(self.conv3(x, labels)))
@@ -68,7 +68,6 @@ class Discriminator(nn.Module):
         return F.leaky_relu(self.norm3(self.dense3(x.flatten(1), labels)), _LEAK)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges: see the class."""
         return self.dense4(self.features(images, labels), labels).squeeze(1)
 
 

@@ -1,4 +1,4 @@
-"""Convolutional networks: Winkler 2018, in the order of the document's experiments, one row of NETS each.
+"""Convolutional networks: Winkler 2018, sections 4.7.5 and 4.8, one row of NETS per experiment, in order.
 
     mirrored            an MNIST classifier with strides for pooling as D, its mirror as G
     mirrored-dense      + a dense layer of 1024 after z
@@ -8,7 +8,7 @@
     cifar               the same with a map of 40 channels; gray or colour as the pack is
     cifar-final         three convolutions each
 
-Where the document is silent or contradicts itself, we read:
+Where the thesis is silent or contradicts itself, we read:
 
     stride      2 in D's 2x2 convolutions: it prints 1, and a map of 7x7 after two of them
     borders     padded, so that sides are kept or halved; G's map is a quarter of the image
@@ -38,11 +38,11 @@ ABOUT = "Winkler 2018: convolutional networks, one variant per experiment"
 
 
 class Options(Strict):
-    """The family's choices; the ablations of the document are the last four."""
+    """The family's choices; the last four are the ablations of section 4.7.5."""
 
     variant: Variant = Field("mnist", description="a row of NETS")
     outputs: Literal[1, "k+1"] = Field(
-        1, description="k+1: one logit a class and a last one for *generated* (semi-supervised)"
+        1, description="k+1: one logit per class and a last one for *generated* (semi-supervised)"
     )
     leak: float = Field(0.01, ge=0, le=1, description="slope below zero of leaky relu")
     dropout: float | None = Field(
@@ -148,7 +148,6 @@ class Generator(nn.Module):
         glorot(self)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges: see the class."""
         return self.layers(z).float().tanh()
 
 
@@ -182,7 +181,6 @@ class Discriminator(nn.Module):
         return before_last(self.layers, images)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges: see the class."""
         logits = self.layers[-1](self.features(images, labels))
         return logits.squeeze(1) if self.single else logits
 

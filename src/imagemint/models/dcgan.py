@@ -1,8 +1,8 @@
 """DCGAN: Baker 2018, the unconditional network for colour photographs (after Radford et al. 2016).
 
-For 64x64x3 images the discriminator has 4,316,545 parameters and the generator 5,135,363, as in the document's
-tables. It gives no table for 128x128; we read "the same network", so that the four halvings stay and only the
-smallest map grows with the image: side / 16, from 4x4x512 to 8x8x512.
+For 64x64x3 images the discriminator has 4,316,545 parameters and the generator 5,135,363, as in tables 5.3 and 5.4.
+There is no table for 128x128; we read "the same network", so that the four halvings stay and only the smallest map
+grows with the image: side / 16, from 4x4x512 to 8x8x512.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ABOUT = "Baker 2018: the unconditional network for colour photographs (after Rad
 
 
 class Options(Strict):
-    """No choices: the document fixes everything."""
+    """No choices: tables 5.3 and 5.4 fix everything."""
 
 
 class Generator(nn.Module):
@@ -39,7 +39,6 @@ class Generator(nn.Module):
         _initialise(self)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges: see the class."""
         return self.layers(z).float().tanh()
 
 
@@ -60,7 +59,6 @@ class Discriminator(nn.Module):
         return before_last(self.layers, images)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges: see the class."""
         return self.layers[-1](self.features(images, labels)).squeeze(1)
 
 

@@ -1,15 +1,17 @@
 """DCGAN(F, D) and CCGAN: Rzayev & Weldegebriel, upsampling with plain convolutions, for 28x28 digits.
 
-The document gives the order of the layers and two totals, about 7 million parameters in G and about 310,000 in D.
-We chose round widths that meet them at F = D = 1: dense 1024, a map of 128 channels and 5x5 convolutions in G
+Figure 1 gives the order of the layers and two totals, about 7 million parameters in G and about 310,000 in D. We
+chose round widths that meet them at F = D = 1: dense 1024, a map of 128 channels and 5x5 convolutions in G
 (6,960,001, 0.6 % below); 3x3 convolutions of 128 and 256 channels in D (309,761, 0.1 % below). F multiplies the
 channels of both networks, D counts the convolutions of 256 x F channels. D's first convolution halves the sides by
-its stride; then pooling does, of the maximum because it is said to keep the features of the largest magnitude.
-Nothing is said of the initial weights: Glorot uniform and biases 0. Tanh at the end, since images are zero-centred.
+its stride; then pooling does, of the maximum because it is said to keep the features of the largest magnitude. It
+does not state the initial weights; we take Glorot uniform and biases 0. Tanh at the end, since images are
+zero-centred.
 
 In CCGAN the one-hot label is joined to z before G's first dense layer; in D it goes through a dense layer of h x w
 units that becomes one more plane of the image. We start that layer from normal(0, 1), so that the plane is as strong
-as an image: with Glorot's weights the label was not learnt in 50,000 images, with these it is seen at 15,000.
+as an image: with Glorot's weights the label was not learned in 50,000 images, with these it shows at 15,000
+(experiments/ccgan).
 """
 
 from __future__ import annotations
@@ -60,7 +62,6 @@ class Generator(nn.Module):
         glorot(self)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges: see the class."""
         if self.classes:
             z = torch.cat([z, F.one_hot(labels, self.classes).to(z.dtype)], 1)
         return self.layers(z).float().tanh()
@@ -93,7 +94,6 @@ class Discriminator(nn.Module):
         return before_last(self.layers, images.contiguous(memory_format=torch.channels_last))
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges: see the class."""
         return self.layers[-1](self.features(images, labels)).squeeze(1)
 
 

@@ -4,9 +4,10 @@
     relu        the same with relu or leaky relu 0.01
     dense       two hidden layers each, 256 units in D and 1024 in G (the defaults below)
 
-Where the document is silent we read: the minimal net is Nielsen's 784-30-1; "two dense layers" are two hidden layers,
-since the text sums up the change as *another* hidden layer with more nodes; relu in the last net; weights Glorot
-uniform and biases 0, TensorFlow's default. A sigmoid net ends in a sigmoid, stretched to [-1, 1]; the others in tanh.
+Sections 4.7.1 and 4.7.3. Where they are silent, we read: the minimal net is Nielsen's 784-30-1 (Nielsen 2015); "two
+dense layers" are two hidden layers, since the text sums up the change as *another* hidden layer with more nodes; relu
+in the last net; weights Glorot uniform and biases 0, TensorFlow's default. A sigmoid net ends in a sigmoid, stretched
+to [-1, 1]; the others in tanh.
 """
 
 from __future__ import annotations
@@ -49,7 +50,6 @@ class Generator(nn.Module):
         glorot(self)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges: see the class."""
         x = self.last(self.layers(z)).float().unflatten(1, self.shape)
         return 2 * x.sigmoid() - 1 if self.sigmoid else x.tanh()
 
@@ -69,7 +69,6 @@ class Discriminator(nn.Module):
         return self.layers(images)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges: see the class."""
         return self.last(self.features(images, labels)).squeeze(1)
 
 

@@ -1,9 +1,9 @@
 """Layers that more than one family could use.
 
-The labelled ones know the label as if its one-hot planes had been joined to their input. A convolution over [x, y]
-is the sum of a convolution over x and one over y. The planes of y are constant for a class, so their part is one map
-a class, computed once a call instead of once an image: an exact identity that also keeps the channel counts of x
-even, which the hardware likes.
+The labelled ones know the label as if its one-hot planes had been joined to their input. A convolution over [x, y] is
+the sum of a convolution over x and one over y. The planes of y are constant for a class, so their part is one map per
+class, computed once per call instead of once per image: an exact identity that also keeps the channel counts of x
+even, which is fast on the hardware.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ class LabelledLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_features))
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Shapes: see the class."""
         return F.linear(x, self.weight, self.bias) + F.embedding(labels, self.label_weight.t()).to(x.dtype)
 
     def extra_repr(self) -> str:
@@ -60,7 +59,6 @@ class LabelledConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Shapes as in the class; labels int64 `[n]`."""
         one_hots = torch.eye(self.classes, device=x.device, dtype=self.weight.dtype)
         planes = one_hots[:, :, None, None].expand(-1, -1, *x.shape[2:])
         maps = self._convolve(planes, self.label_weight, self.bias)  # [classes, out, h', w']
@@ -126,7 +124,6 @@ class DoublingConv(nn.Conv2d):
         super().__init__(in_channels, out_channels, kernel, padding=kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shapes: see the class."""
         kernel = self.weight.flip(2, 3).transpose(0, 1)
         kernel = F.pad(kernel, (0, 1)) + F.pad(kernel, (1, 0))
         kernel = F.pad(kernel, (0, 0, 0, 1)) + F.pad(kernel, (0, 0, 1, 0))
@@ -165,7 +162,7 @@ class _Leaky(torch.autograd.Function):
 
 
 def normalised(x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """(x - mean) / sqrt(variance) x weight + bias: `[n, channels, ...]`, the others one value a channel."""
+    """(x - mean) / sqrt(variance) x weight + bias: `[n, channels, ...]`, the others one value per channel."""
     scale = weight * torch.rsqrt(variance)
     shift = bias - mean * scale
     wide = (-1,) + (1,) * (x.dim() - 2)
@@ -192,7 +189,6 @@ class HalfBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shapes: see the class."""
         if self.training:
             reference = x[: (len(x) + 1) // 2].float().transpose(0, 1).flatten(1)  # [channels, values]
             variance, mean = torch.var_mean(reference, 1, correction=0)
@@ -213,7 +209,7 @@ class HalfBatchNorm(nn.Module):
 
 
 def glorot(module: nn.Module) -> None:
-    """Glorot uniform weights and biases 0 in every dense and convolutional layer: the default of Keras' layers."""
+    """Uniform weights of Glorot & Bengio 2010 and biases 0 in every dense and convolutional layer, as in Keras."""
     for layer in module.modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.xavier_uniform_(layer.weight)

@@ -1,9 +1,9 @@
 """MITLGAN: Élő 2021, frozen generators side by side and a network that learns to join their images.
 
 With two parents of family wgan-gp at 128x128x3 the generator has 18,461,982 trainable parameters of 23,304,090 in
-all, as in the document's table. It prints 295,168 for the third convolution; only 295,680 adds up to its totals. It
-prints no activation after the first convolution of the first block; we read relu, as everywhere else. It ends in
-relu, which cannot reach the dark half of [-1, 1] and may pass 1: `tanh` is our default, `relu` the literal variant.
+all, as in table 7.3. It prints 295,168 for the third convolution; only 295,680 adds up to its totals. It prints no
+activation after the first convolution of the first block; we read relu, as everywhere else. It ends in relu, which
+cannot reach the dark half of [-1, 1] and may pass 1: `tanh` is our default, `relu` the literal variant.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Output = Literal["tanh", "relu"]
 class Options(Strict):
     """The family's choices."""
 
-    output: Output = Field("tanh", description="relu is the document's; it cannot draw what is darker than mid-gray")
+    output: Output = Field("tanh", description="relu as in table 7.3; it cannot draw anything darker than mid-gray")
     width: int = Field(256, ge=4, le=4096, multiple_of=4, description="channels that each dense-residual block adds")
     blocks: int = Field(6, ge=1, le=64, description="dense-residual blocks")
     dropout: float = Field(0.3, ge=0, lt=1, description="in D, as in wgan-gp")
@@ -66,7 +66,6 @@ class Joiner(nn.Module):
         glorot(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Shapes and ranges: see the class."""
         x = self.last(self.up(self.blocks(self.down(self.join(images))))).float()
         return x.tanh() if self.output == "tanh" else x.relu()
 
@@ -117,7 +116,6 @@ class MitlganGenerator(nn.Module):
         self.joiner = Joiner(len(parents), shape, options)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges: see the class."""
         parts = zip(torch.split(z, self.parent_z, 1), self.parent_noise, strict=True)
         with torch.no_grad():
             noise = [torch.erf(part / math.sqrt(2)) if kind == "uniform" else part for part, kind in parts]

@@ -1,11 +1,11 @@
-"""One GAN a class: Sterzinger, Stippel & Zogaj 2020. The label says which GAN an image goes through, so it is free.
+"""One GAN per class: Sterzinger, Stippel & Zogaj 2020. The label selects the GAN, so the networks need no labels.
 
 A bank holds a generator and a discriminator for every class; the members share nothing. In a `balanced` batch each
 member sees `batch_size` images of its class, so they train side by side as if each were alone. The loss is a mean
 over the whole batch, hence a member's gradient is 1/classes of what it would be alone: Adam and RMSProp divide by its
 size and do not see that (up to their eps); SGD needs its learning rate times the number of classes.
 
-The document gives the layers but neither widths nor kernels. We read:
+Section 2.2 gives the layers but neither widths nor kernels. We read:
 
     size        G starts from a map of a quarter of the image's sides: its 16x16x128 at 64 pixels, 7x7x128 at 28 and
                 8x8x128 at 32; two blocks double it
@@ -53,7 +53,7 @@ class Bank(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Shapes as above. Members without a row are not called, so their statistics stay as they are."""
+        """Members without a row are not called, so their statistics stay as they are."""
         order = labels.argsort(stable=True)
         counts = labels.bincount(minlength=len(self.members)).tolist()
         parts = torch.split(x[order], counts)
@@ -77,7 +77,6 @@ class Generator(nn.Module):
         glorot(self)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Shapes and ranges: see the class."""
         return self.layers(z).float().tanh()
 
 
@@ -96,7 +95,6 @@ class Discriminator(nn.Module):
         glorot(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Shapes and ranges: see the class."""
         return self.layers(images).squeeze(1)
 
 

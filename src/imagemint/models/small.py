@@ -52,7 +52,6 @@ class Generator(nn.Module):
         self.last = ImageConv(widths[-1], shape.channels, 4, stride=2, padding=1)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges: see the class."""
         x = self.dense(torch.cat([z, self.embed(labels)], 1)).unflatten(1, self.start)
         x = F.leaky_relu(self.norm(x), _LEAK)
         for up in self.ups:
@@ -100,7 +99,6 @@ class Discriminator(nn.Module):
         return self.leaky(self.dense(x.flatten(1)))
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges: see the class."""
         x = self.features(images, labels)
         return self.score(x).squeeze(1) + (self.project(labels) * x).sum(1)
 

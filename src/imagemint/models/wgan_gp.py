@@ -1,12 +1,12 @@
 """WGAN-GP: Élő 2021, nearly all of its generator in one dense layer, then narrower and narrower convolutions.
 
 For 128x128x3 images and z of 1,536 numbers the generator has 2,417,796 trainable parameters (2,421,054 with the
-statistics of its batch normalisation) and the discriminator 2,448,097, as in the document's tables.
+statistics of its batch normalisation) and the discriminator 2,448,097, as in tables 7.1 and 7.2.
 
 Other sizes: 96 channels on the smallest map that halving reaches, 4x4 where the sides are powers of two, then half as
 many channels after each doubling but never below 3, and the last layer has the image's channels. At 128 pixels these
-are its 48, 24, 12, 6 and 3. D's four strided convolutions fit every size. The document is silent about the initial
-weights and the constants of batch normalisation: we read Keras' Glorot uniform and biases 0, and torch's constants.
+are its 48, 24, 12, 6 and 3. D's four strided convolutions fit every size. The thesis does not state the initial
+weights and the constants of batch normalisation; we take Keras' Glorot uniform and biases 0, and torch's constants.
 """
 
 from __future__ import annotations
@@ -52,7 +52,6 @@ class Generator(nn.Module):
         glorot(self)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges: see the class."""
         return self.layers(z).float().tanh()
 
 
@@ -79,7 +78,6 @@ class Discriminator(nn.Module):
         return before_last(self.layers, images)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Shapes and ranges: see the class."""
         return self.layers[-1](self.features(images, labels)).squeeze(1)
 
 

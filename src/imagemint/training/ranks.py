@@ -69,7 +69,7 @@ class Ranks:
             parts = " + ".join(map(str, counts[:3])) + (" + ..." if len(counts) > 3 else "")
             raise RecipeError(
                 f"a batch of {parts} images on {self.world} processes",
-                f"numbers that {self.world} divides, two images a process at least",
+                f"numbers that {self.world} divides, at least two images per process",
                 "set batch_size, or start another number of processes",
             )
 
@@ -245,7 +245,7 @@ class GlobalBatchNorm(nn.Module):
         self.train(layer.training)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shapes: see the class."""
+        """Float `[n, channels, ...]` -> the same shape, normalised per channel."""
         if self.training:
             mean, variance = self._statistics(x)
         else:
