@@ -21,7 +21,7 @@ from tests.test_cli import Command, refused
 from tests.test_cli import imagemint as imagemint  # the fixture
 
 
-def test_cdcgan_layer_by_layer_as_the_document_prints_it() -> None:
+def test_cdcgan_layer_by_layer_as_baker_2018_prints_it() -> None:
     recipe = load_recipe("cdcgan")
     assert isinstance(recipe, Recipe)
     tables = layer_tables(shown_shape(recipe), networks(recipe))

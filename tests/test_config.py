@@ -13,7 +13,7 @@ def test_every_recipe_loads_under_its_own_name(name: str) -> None:
     assert load_recipe(name).name == name
 
 
-def test_cdcgan_is_what_the_document_says() -> None:
+def test_cdcgan_is_what_baker_2018_says() -> None:
     recipe = load_recipe("cdcgan")
     assert isinstance(recipe, Recipe)
     assert (recipe.z_size, recipe.d_steps, recipe.g_steps, recipe.batch_size) == (100, 1, 2, 64)

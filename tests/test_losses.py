@@ -89,7 +89,7 @@ def test_every_loss_of_one_logit_stands_in_the_table_above() -> None:
     assert set(ZERO) == {name for name, loss in LOSSES.items() if not loss.k_plus_1}
 
 
-def test_the_semi_supervised_check_of_the_document_gives_about_20() -> None:
+def test_the_semi_supervised_check_of_winkler_2018_gives_about_20() -> None:
     """K = 2: a real image of class 2 and a fake, both taken for what they are not."""
     real, fake = torch.tensor([[0.0, 0.0, 10.0]]), torch.tensor([[0.0, 10.0, 0.0]])
     loss = float(semi_supervised_d(real, fake, torch.tensor([1])))

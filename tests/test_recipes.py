@@ -1,4 +1,4 @@
-"""Every recipe that comes with the package: it has its document's numbers, trains, stops, goes on and mints."""
+"""Every recipe that comes with the package: it has its source's numbers, trains, stops, goes on and mints."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.digits import write
 from tests.recipes import gan_recipe
 from tests.training.test_exact import contents
 
-# Trainable parameters of generator and discriminator where the document prints or implies them.
+# Trainable parameters of generator and discriminator where the source prints or implies them.
 PRINTED = {
     "cdcgan": (7_065_211, 3_769_479),
     "dcgan-64": (5_135_363, 4_316_545),

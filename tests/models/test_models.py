@@ -58,14 +58,14 @@ def test_cdcgan_has_the_documents_parameter_counts() -> None:
 
 
 def test_cdcgan_layer_by_layer() -> None:
-    """System A's table: weights and batch norms of each layer, in order."""
+    """Baker 2018, tables 5.1 and 5.2: weights and batch norms of each layer, in order."""
     generator, discriminator = build("cdcgan", {}, ImageShape(1, 28, 28), 10, 100)
     counts = [parameter_count(layer) for layer in (*discriminator.children(), *generator.children())]
     assert counts[:6] == [3_036, 38_924, 148, 3_724_288, 2_048, 1_035]
     assert counts[6:] == [113_664, 2_048, 6_491_520, 12_544, 441_728, 256, 3_451]
 
 
-def test_cdcgan_starts_as_the_document_says() -> None:
+def test_cdcgan_starts_as_baker_2018_says() -> None:
     seeds.seed_layers(0, "test")
     generator, _ = build("cdcgan", {}, ImageShape(1, 28, 28), 10, 100)
     dense, conv = generator.dense2, generator.conv3

@@ -47,7 +47,7 @@ def test_dcgan_at_128_starts_from_8x8x512_with_the_same_convolutions() -> None:
     assert counts(large[1])[-1] == 8 * 8 * 512 + 1
 
 
-def test_dcgan_starts_as_the_document_says() -> None:
+def test_dcgan_starts_as_baker_2018_says() -> None:
     seeds.seed_layers(0, "test")
     for network in build("dcgan", {}, PHOTO, 5, 100):
         for layer in layers(network, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
@@ -114,7 +114,7 @@ CONV_TABLES = {
         [103_424, 2_048, 1025 * 6_272, 12_544, 131_136, 128, 1_025],
         [832, 4_128, 51_264, 16_448, 3137 * 1_024, 1_025],
     ),
-    "cifar": (  # gray, as the first of the document's experiments: 8x8x40
+    "cifar": (  # gray, Winkler 2018, section 4.8.1: 8x8x40
         [103_424, 2_048, 1025 * 2_560, 5_120, 40 * 64 * 16 + 64, 128, 1_025],
         [832, 4_128, 51_264, 16_448, 4097 * 1_024, 1_025],
     ),
@@ -186,7 +186,7 @@ def test_f_multiplies_channels_and_d_counts_convolutions(width: int, depth: int)
     assert channels(discriminator) == [128 * width] + [256 * width] * depth
 
 
-def test_ccgan_adds_the_label_where_the_document_says() -> None:
+def test_ccgan_adds_the_label_where_its_source_says() -> None:
     plain, labelled = build("dcgan-fd", {}, MNIST, 10, 100), build("ccgan", {}, MNIST, 10, 100)
     assert parameter_count(labelled[0]) - parameter_count(plain[0]) == 10 * 1024  # joined to the dense layer
     plane = (10 + 1) * 784  # a dense layer of 784 units over the one-hot label
@@ -228,7 +228,7 @@ def test_virtual_batch_normalisation_replaces_every_batch_normalisation() -> Non
 
 def test_wgan_gp_layer_by_layer() -> None:
     generator, discriminator = build("wgan-gp", {}, LARGE, 1, 1536)
-    # The document's rows hold a layer and its batch normalisation with its statistics: weights + 4 x channels.
+    # Rows of table 7.3 of Élő 2021 hold a layer and its batch normalisation with its statistics: weights + 4 x channels.
     rows = [2_365_440, 41_664, 10_464, 2_640, 672, 174]
     weights = [layer.weight.numel() for layer in generator.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
     norms = [n.num_features for n in generator.modules() if isinstance(n, (nn.BatchNorm1d, nn.BatchNorm2d))]
