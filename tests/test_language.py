@@ -12,11 +12,6 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / 
 EXPERIMENTS = sorted([*(ROOT / "experiments").rglob("*.md"), *(ROOT / "experiments").rglob("*.yaml")])
 SCRIPTS = sorted([*(ROOT / "experiments").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")])
 
-# Files that still speak the old language.
-UNREVISED: set[str] = {
-    "docs/map.md",
-}
-
 NEVER = {
     "name the source by its key in REFERENCES.md": r"\b[Tt]he document\b|\b[Ss]ystem [A-E]\b",
     "say per": r"\b(images?|values?|labels?|steps?|GANs?|seeds?|points?|files?|rows?|one|two|three) an? "
@@ -37,8 +32,7 @@ def test_plain_english(path: Path) -> None:
         for instead, pattern in NEVER.items()
         for match in re.finditer(pattern, text)
     ]
-    if name(path) not in UNREVISED:
-        assert not found
+    assert not found
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=name)
