@@ -228,7 +228,7 @@ def test_virtual_batch_normalisation_replaces_every_batch_normalisation() -> Non
 
 def test_wgan_gp_layer_by_layer() -> None:
     generator, discriminator = build("wgan-gp", {}, LARGE, 1, 1536)
-    # Élő 2021, table 7.1: a row holds a layer and its batch normalisation with its statistics, weights + 4 x channels.
+    # Élő 2021, table 7.1: a row is a layer and its batch normalisation with its statistics, weights + 4 x channels.
     rows = [2_365_440, 41_664, 10_464, 2_640, 672, 174]
     weights = [layer.weight.numel() for layer in generator.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
     norms = [n.num_features for n in generator.modules() if isinstance(n, (nn.BatchNorm1d, nn.BatchNorm2d))]
