@@ -1,4 +1,4 @@
-"""Imports go one way through the house, and the surface is what it says."""
+"""Imports go one way through the package, and the surface is what it says."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Augmentation: what a classifier gets for free, and the yardstick that minted images have to beat.
 
-`affine` is shared: classic augmentation calls it here, and differentiable augmentation for GANs can call it with its
-own ranges, because gradients flow through it to the images. All randomness comes from the generator that is passed.
+`affine` is shared: classic augmentation calls it here, and GANs call it for real and fake images (Zhao et al. 2020),
+because gradients flow through it to the images. All randomness comes from the generator that is passed.
 """
 
 from __future__ import annotations

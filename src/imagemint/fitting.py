@@ -15,7 +15,7 @@ from imagemint.config import load_recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import RunError
 from imagemint.methods import method_of, settle
-from imagemint.recipe import AnyRecipe, Shown
+from imagemint.recipe import DESCRIBES, AnyRecipe
 from imagemint.runfolder import Run, RunFacts
 from imagemint.runs import open_run
 from imagemint.settings import flat
@@ -42,6 +42,11 @@ def train(
     the CPU), or returned at once when it is finished; another recipe, seed or pack is refused.
 
     Raises RecipeError, PackError, RunError before anything is written; TrainingError when a loss is no longer finite.
+
+    >>> from imagemint import pack
+    >>> run = train(pack("digits", "digits.pack"), "demo", "run", images=128)  # a real training sees 60,000 and more
+    >>> run.images_seen, run.findings()
+    (128, [])
     """
     duration = {"epochs": epochs, "images": images}
     overrides |= {key: value for key, value in duration.items() if value is not None}
@@ -109,9 +114,16 @@ def write_facts(path: Path, facts: RunFacts) -> Run:
     return open_run(path)
 
 
-_DESCRIBES = {"recipe.about", "recipe.source", *(f"recipe.shown_at.{key}" for key in Shown.model_fields)}
 _STOPS = {"recipe.epochs", "recipe.images", "recipe.keep"}
-_MAY_CHANGE = {"imagemint", "git", "git.commit", "git.dirty", "processes", *_STOPS, *_DESCRIBES}
+_MAY_CHANGE = {
+    "imagemint",
+    "git",
+    "git.commit",
+    "git.dirty",
+    "processes",
+    *_STOPS,
+    *(f"recipe.{key}" for key in DESCRIBES),
+}
 
 
 def refuse_changes(run: Run, facts: RunFacts) -> None:

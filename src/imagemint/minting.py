@@ -46,6 +46,12 @@ def mint(
 
     Raises ArgumentError for numbers that are none, RunError for a run without (that) checkpoint, for class names or
     counts that do not fit, and where the images would not fit on the disk; all of it before the first file.
+
+    >>> from imagemint import pack, train
+    >>> run = train(pack("digits", "digits.pack"), "ppca", "run", components=4)
+    >>> minted = mint(run, "minted.pack", counts={"3": 2, "8": 1})
+    >>> minted.manifest.origin, [minted.classes[label] for label in minted.labels]
+    ('minted', ['3', '3', '8'])
     """
     batch_size, seed = whole(batch_size, "--batch-size", 1), whole(seed, "--seed")
     run = open_run(run)

@@ -18,6 +18,10 @@ class Shown(Strict):
     classes: int = Field(ge=1)
 
 
+# Fields that describe a recipe and decide nothing, by dotted keys: they may differ between versions of imagemint.
+DESCRIBES = frozenset({"about", "source", *(f"shown_at.{key}" for key in Shown.model_fields)})
+
+
 class AnyRecipe(Strict):
     """The part that all recipes share. Each method adds its own settings (imagemint.methods)."""
 

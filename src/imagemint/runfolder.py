@@ -8,7 +8,7 @@ RUN/
   judge.safetensors      the classifier whose features that choice is made on
   watch.jsonl            one line every `watch_every` images: measures of samples and of D's logits (training.watch)
   findings.jsonl         what is wrong with the training, one line each, as soon as it is known
-  clock.jsonl            seconds spent, for the curious
+  clock.jsonl            seconds spent, one line per session
   samples/000025000.png  sample grids, by images seen
   checkpoints/000025000/ weights.safetensors, optimizers.safetensors, state.json (written last)
 """

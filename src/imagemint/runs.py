@@ -17,7 +17,13 @@ from imagemint.runfolder import facts_from, open_folder
 
 
 def open_run(path: Path | str | Run) -> Run:
-    """Open a run folder. Raises RunError where it is missing or damaged."""
+    """Open a run folder. Raises RunError where it is missing or damaged.
+
+    >>> from imagemint import pack, train
+    >>> made = train(pack("digits", "digits.pack"), "ppca", "run", components=4)
+    >>> open_run("run").recipe.name
+    'ppca'
+    """
     return path if isinstance(path, Run) else open_folder(Path(path), _facts)
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagemint.classifiers import train_classifier
+from imagemint.config import load_recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import StudyError
 from imagemint.files import append_line
@@ -171,6 +172,17 @@ def test_what_is_there_is_not_computed_again(
     assert extended.budgets == ["5", "20"] and extended.arms == ["real", "mix"]
     quick(packs, out, arms=["real", "mix"])
     assert len(trained) == 7
+
+
+def test_a_recipe_that_is_only_described_otherwise_goes_on(packs: tuple[Pack, Pack], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    quick(packs, out, arms=["floor"])
+    demo = load_recipe("demo")
+    worded = demo.model_copy(update={"about": "other words", "source": "another page"})
+    assert study(*packs, worded, out, budgets=[5, 20], repeats=2, images=64, arms=["floor"], **QUICK).rows
+    faster = load_recipe("demo", {"optimizer_g.lr": 0.5})
+    with pytest.raises(StudyError, match=r"recipe\.optimizer_g\.lr"):
+        study(*packs, faster, out, budgets=[5, 20], repeats=2, images=64, arms=["floor"], **QUICK)
 
 
 def test_another_study_in_the_same_folder_is_refused(packs: tuple[Pack, Pack], tmp_path: Path) -> None:

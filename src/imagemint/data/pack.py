@@ -294,7 +294,7 @@ def _damaged(path: Path, found: str, wanted: str) -> NoReturn:
 
 
 def check_absent(dest: Path | str, error: type[PackError] = PackError) -> Path:
-    """`dest` as a path, if something can be made there and nothing is: nobody's data is ever overwritten."""
+    """`dest` as a path, if something can be made there and nothing is: data is never overwritten."""
     dest = Path(dest)
     if os.path.lexists(dest):
         raise error(f"{dest} is already there", "a new folder", "choose another name or remove it")

@@ -237,7 +237,8 @@ def _tables(study: Study) -> Html:
             note(
                 "Under each difference its 95 % interval. It counts two kinds of chance: other repeats (draws of "
                 "real images, GANs, classifiers) and other test images. Each interval stands for itself: of twenty "
-                "comparisons without any effect, about one looks like an effect."
+                "comparisons without any effect, about one leaves out 0. The verdicts in words take the number of "
+                "comparisons into account (Holm 1979)."
             ),
         ]
     if accuracies := accuracy_table(study):

@@ -19,6 +19,7 @@ from imagemint.errors import StudyError
 from imagemint.fitting import check_fits
 from imagemint.methods import method_of
 from imagemint.progress import say
+from imagemint.recipe import DESCRIBES
 from imagemint.studies.arms import find_arm
 from imagemint.studies.folder import (
     About,
@@ -156,7 +157,7 @@ def _same_settings(before: Fixed, now: Fixed, out: Path) -> Fixed:
         before, now = (each.model_copy(update={"recipe": recipe}) for each in (before, now))
     old, new = (flat(each.model_dump(mode="json")) for each in (before, now))
     for key in [*old, *(key for key in new if key not in old)]:
-        if old.get(key) != new.get(key):
+        if old.get(key) != new.get(key) and key.removeprefix("recipe.") not in DESCRIBES:
             raise StudyError(
                 f"{out} holds a study with {key} = {old.get(key)}, not {new.get(key)}",
                 "the settings that it was started with",

@@ -1,4 +1,4 @@
-"""Differences between two arms, with intervals that own up to both sources of chance, in one plain word.
+"""Differences between two arms, with intervals that count both sources of chance, and one plain word for each.
 
 Every repeat of a study tests both arms on the same test images, so there is a table d[r, i] in {-1, 0, 1}: in
 repeat r, was test image i got right by the arm (1), by its baseline (-1), or by both or neither (0)? Another study
