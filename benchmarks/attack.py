@@ -22,10 +22,12 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import importlib
 import io
 import json
 import os
 import pickle
+import pkgutil
 import random
 import re
 import resource
@@ -112,6 +114,19 @@ DOORS = (
 )
 _GAN = "demo --images 128 --set batch_size=16"
 _STUDY = "--recipe ppca --budgets 3 --repeats 1 --arms floor,real,minted --classifier-epochs 1 --classifier-images 10"
+
+
+def load_everything() -> None:
+    """All modules, once for all children."""
+    import pyarrow.parquet
+    import torch
+
+    import imagemint
+
+    for module in pkgutil.walk_packages(imagemint.__path__, "imagemint."):
+        importlib.import_module(module.name)
+    torch.set_num_threads(1)
+    assert pyarrow.parquet
 
 
 # ---------------------------------------------------------------------------------------------- valid inputs
@@ -530,11 +545,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--templates", type=Path, help="where the valid inputs are kept from one call to the next")
     options = parser.parse_args()
-    import torch
-
-    import imagemint.cli  # noqa: F401 (loaded once, for all children)
-
-    torch.set_num_threads(1)
+    load_everything()
     seeds = range(options.first, options.first + options.inputs) if options.only is None else [options.only]
     if options.doors:
         chosen = options.doors.split(",")
