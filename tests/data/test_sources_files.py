@@ -261,6 +261,7 @@ def test_links_in_a_folder(tmp_path: Path) -> None:
     (folder / "c" / "loop").symlink_to(folder / "c")
     (folder / "a" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     (folder / "a" / "ring.png").symlink_to(folder / "a" / "ring.png")
+    (folder / "labels.txt").symlink_to(tmp_path / "nowhere.txt")  # no image: left out, and said
     os.mkfifo(folder / "a" / "pipe.png")  # reading it would wait for ever
     made = pack(folder, tmp_path / "p")
     assert made.counts() == {"a": 250, "b": 1, "c": 1}
@@ -594,7 +595,7 @@ def test_a_source_that_is_a_pipe(tmp_path: Path) -> None:
         refused(tmp_path / name, tmp_path, "pipe or device")
     put(tmp_path / "shards", {"a/1.txt": b""})
     (tmp_path / "shards" / "gone.tar").symlink_to(tmp_path / "nowhere")
-    refused(tmp_path / "shards", tmp_path, "is a link to nothing")
+    refused(tmp_path / "shards", tmp_path, "has no image")
 
 
 def test_archives_of_kinds_that_are_not_read(tmp_path: Path) -> None:

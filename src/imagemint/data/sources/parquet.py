@@ -41,7 +41,7 @@ def read(tree: Tree, names: Sequence[str], split: str | None) -> Contents:
         rows = [pq.read_metadata(file).num_rows for file in files]
         tables = [pq.read_table(file, columns=[label]) for file in files] if label else []
         values = pa.concat_tables(tables).column(0) if label else None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _damage(error, tree.title) from None
     if not sum(rows):
         raise SourceError(f"{tree.title} has no row", "one image per row", "check the path")
@@ -53,7 +53,7 @@ def read(tree: Tree, names: Sequence[str], split: str | None) -> Contents:
                 with pq.ParquetFile(file) as opened:
                     for batch in opened.iter_batches(64, columns=[image]):
                         yield from map(_item, batch.column(0).to_pylist())
-            except (pa.ArrowException, OSError) as error:
+            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
                 raise _damage(error, str(file)) from None
 
     _check_bytes(Again(start), tree.title)

@@ -188,6 +188,7 @@ def _folder(root: Path) -> Tree:
     entered: set[tuple[int, int]] = set()
     links: list[tuple[str, str]] = []  # to folders: (path on the disk, name in the tree), entered after the others
     again: list[str] = []
+    nowhere: list[str] = []  # links that are no image; an image is unreadable, and is said with the others
 
     def walk(folder: str, name: str) -> None:
         waiting = [(folder, name)]
@@ -210,14 +211,22 @@ def _folder(root: Path) -> Tree:
                         continue
                     if _is_folder(entry):
                         (links if entry.is_symlink() else waiting).append((entry.path, inner))
-                    elif _is_file(entry):
+                    elif not _is_file(entry):
+                        continue
+                    elif is_image(entry.name) or not _leads_nowhere(entry):
                         files[inner] = entry.path
+                    else:
+                        nowhere.append(inner)
 
     walk(os.fspath(root), "")
     for place, name in links:  # grows while it is gone through
         walk(place, name)
-    remarks = [f"{counted(len(again), 'link')} to folders read already left out: {listed(sorted(again), 3)}"]
-    return Tree(str(root), files, frozenset(folders - {""}), tuple(remarks if again else []))
+    remarks = tuple(
+        f"{counted(len(left), 'link')} to {what} left out: {listed(sorted(left), 3)}"
+        for left, what in ((again, "folders read already"), (nowhere, "nothing"))
+        if left
+    )
+    return Tree(str(root), files, frozenset(folders - {""}), remarks)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -228,11 +237,15 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    """No named pipe or device; a broken link is an unreadable file, and is said."""
+    """No named pipe or device. A link that leads nowhere counts."""
     try:
-        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+        return entry.is_file() or _leads_nowhere(entry)
     except OSError:  # links in a ring
         return True
+
+
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and not os.path.exists(entry.path)
 
 
 def _zip(path: Path, encoding: str | None) -> Tree:
