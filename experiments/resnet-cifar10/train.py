@@ -1,4 +1,4 @@
-"""ResNet-20 on all of CIFAR-10: is `resnet` a fair classifier?
+"""ResNet-20 on all of CIFAR-10, to see whether `resnet` is a fair classifier.
 
     imagemint pack cifar10.zip cifar-train.pack --split train
     imagemint pack cifar10.zip cifar-test.pack --split test
