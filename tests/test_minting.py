@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,11 @@ import numpy as np
 import pytest
 
 from imagemint.config import Recipe, load_recipe
-from imagemint.data.pack import Pack
+from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import ArgumentError, PackError, RunError
 from imagemint.fitting import train
 from imagemint.methods import load_minter
+from imagemint.metrics import screen
 from imagemint.minting import mint
 from imagemint.runs import Run
 
@@ -107,3 +109,73 @@ def test_what_cannot_be_minted_is_refused(run: Run, tmp_path: Path) -> None:
     mint(run, tmp_path / "x", per_class=1)
     with pytest.raises(PackError, match="already there"):
         mint(run, tmp_path / "x", per_class=1)
+
+
+# --- screening ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screen, "AT_LEAST", 2_000)
+    monkeypatch.setattr(screen, "_EPOCHS", 1)
+
+
+def test_a_share_is_kept_in_exact_numbers_and_the_kept_are_the_most_probable(
+    run: Run, digits: Pack, tmp_path: Path, quick_screen: None
+) -> None:
+    counts = {"3": 6, "8": 4}
+    kept = mint(run, tmp_path / "kept", counts=counts, keep=0.25)
+    assert {name: n for name, n in kept.counts().items() if n} == counts
+    found = kept.manifest.history[-1].parameters["screen"]
+    assert found["drawn"] == {name: 4 * counts.get(name, 0) for name in digits.classes} and found["keep"] == 0.25
+    everything = mint(run, tmp_path / "all", counts={"3": 24, "8": 16})
+    assert set(kept.columns["seed"].tolist()) < set(everything.columns["seed"].tolist())
+    judge = screen.make_screen(screen.Screening(keep=0.25), digits, 0)
+    for label, count in ((3, 6), (8, 4)):
+        sure = judge.probabilities(everything.pixels[everything.labels == label], label)
+        mine = judge.probabilities(kept.pixels[kept.labels == label], label)
+        assert sorted(mine) == pytest.approx(sorted(sure)[-count:], abs=0.02)
+    again = load_minter(run).draw([int(kept.columns["seed"][2])], np.array([kept.labels[2]]))
+    assert np.abs(again[0].astype(int) - kept.pixels[2]).max() <= 1
+
+
+def test_what_is_not_sure_enough_is_named_and_nothing_is_written(
+    run: Run, tmp_path: Path, quick_screen: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screen, "FEWEST_DRAWS", 64)
+    with pytest.raises(RunError, match="class 0: of 100 drawn images only"):
+        mint(run, tmp_path / "none", per_class=2, above=1.0)
+    assert not (tmp_path / "none").exists()
+
+
+def test_copies_are_rejected(run: Run, tmp_path: Path) -> None:
+    made = mint(run, tmp_path / "a", per_class=3, reject_copies=True)
+    assert made.counts() == dict.fromkeys("0123456789", 3)
+    found = made.manifest.history[-1].parameters["screen"]
+    assert found["copy_limit"] > 0 and found["classifier"] is None
+    assert all(n >= 3 for n in found["drawn"].values())
+    plain = mint(run, tmp_path / "b", unlabelled=5, reject_copies=True)
+    assert plain.unlabelled() == 5
+
+
+def test_the_training_pack_is_asked_for_where_it_is_gone(
+    digits: Pack, tiny: Recipe, tmp_path: Path, quick_screen: None
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(digits.path, tmp_path / "pack")
+    run = train(open_pack(tmp_path / "pack"), tiny, tmp_path / "run", images=64)
+    (tmp_path / "pack").rename(moved)
+    with pytest.raises(RunError, match="--pack PACK"):
+        mint(run, tmp_path / "a", per_class=1, keep=0.5)
+    assert len(mint(run, tmp_path / "b", per_class=1, keep=0.5, pack=moved)) == 10
+    with pytest.raises(RunError, match="is not the pack"):
+        mint(run, tmp_path / "c", per_class=1, keep=0.5, pack=tmp_path / "b")
+    train(open_pack(moved), tiny, tmp_path / "run", images=128, resume=True)  # a run goes on wherever its pack is
+
+
+def test_screening_that_makes_no_sense_is_refused(run: Run, tmp_path: Path) -> None:
+    for options in ({"above": 0.9, "keep": 0.5}, {"above": 2.0}, {"keep": 0.0}):
+        with pytest.raises(ArgumentError):
+            mint(run, tmp_path / "a", per_class=1, **options)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="--unlabelled"):
+        mint(run, tmp_path / "a", unlabelled=1, screen=True)

@@ -229,6 +229,33 @@ def mint(
         int, typer.Option("--batch-size", help="Images that are drawn together; it changes speed and memory only.")
     ] = 128,
     device: DeviceOption = None,
+    screen: Annotated[
+        bool,
+        typer.Option(
+            "--screen",
+            help="Keep images to whose class a classifier gives at least 0.9; it learns the training pack alone.",
+        ),
+    ] = False,
+    above: Annotated[
+        float | None, typer.Option("--above", metavar="P", help="Screen with this probability, from 0 to 1.")
+    ] = None,
+    keep: Annotated[
+        float | None,
+        typer.Option(
+            "--keep", metavar="SHARE", help="Screen by keeping this share of each class, the most probable."
+        ),
+    ] = None,
+    reject_copies: Annotated[
+        bool,
+        typer.Option(
+            "--reject-copies",
+            help="Leave out images that are nearer to a training image than nearly all of these are to each other.",
+        ),
+    ] = False,
+    pack: Annotated[
+        Path | None,
+        typer.Option("--pack", metavar="PACK", help="The training pack, where it is no longer where it was."),
+    ] = None,
 ) -> None:
     """Mint labelled images from a training and write them as a pack."""
     made = imagemint.mint(
@@ -241,8 +268,17 @@ def mint(
         seed=seed,
         batch_size=batch_size,
         device=device,
+        screen=screen,
+        above=above,
+        keep=keep,
+        reject_copies=reject_copies,
+        pack=pack,
     )
     _print(_one_line(made))
+    found = made.manifest.history[-1].parameters.get("screen")
+    if found:
+        drawn, copies = (sum(found[what].values()) for what in ("drawn", "copies"))
+        _print(f"kept {len(made):,} of {counted(drawn, 'drawn image')}; {copies:,} left out as copies")
 
 
 @app.command()

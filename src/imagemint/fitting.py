@@ -121,6 +121,7 @@ _MAY_CHANGE = {
     "git.commit",
     "git.dirty",
     "processes",
+    "pack.path",
     *_STOPS,
     *(f"recipe.{key}" for key in DESCRIBES),
 }

@@ -6,16 +6,18 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from imagemint import seeds
 from imagemint.arguments import names, whole
-from imagemint.data.pack import UNLABELLED, Minting, Pack, Step, check_absent, writing
+from imagemint.data.pack import UNLABELLED, Minting, Pack, Step, check_absent, open_pack, writing
 from imagemint.devices import usable_device
-from imagemint.errors import RunError
+from imagemint.errors import ArgumentError, RunError
 from imagemint.methods import load_minter, method_of
+from imagemint.metrics.screen import ABOVE, Draw, Screening, Selection, make_screen, select
+from imagemint.minter import Minter
 from imagemint.progress import progress
 from imagemint.runs import Run, RunFacts, open_run
 from imagemint.words import listed
@@ -35,6 +37,11 @@ def mint(
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
     device: str | None = None,
+    screen: bool = False,
+    above: float | None = None,
+    keep: float | None = None,
+    reject_copies: bool = False,
+    pack: Pack | Path | str | None = None,
 ) -> Pack:
     """Mint labelled images from a run: `per_class` of every class, or `counts` by name.
 
@@ -43,6 +50,10 @@ def mint(
     whatever the batch size (up to rounding of floating-point sums), and bit-equal when repeated. Weights are used in
     fp32, the best or the averaged ones where the run keeps them. Networks that do not see labels can mint
     `unlabelled` images, or labelled ones where they were trained on a single class.
+
+    `screen` keeps images to whose class a classifier gives a probability of 0.9 or `above`, or the share `keep` of
+    each class that is most probable; `reject_copies` leaves out copies of training images. Both learn from the run's
+    own training pack alone, which is looked for where it was, or at `pack`. Counts stay exact: see `metrics.screen`.
 
     Raises ArgumentError for numbers that are none, RunError for a run without (that) checkpoint, for class names or
     counts that do not fit, and where the images would not fit on the disk; all of it before the first file.
@@ -54,6 +65,7 @@ def mint(
     ('minted', ['3', '3', '8'])
     """
     batch_size, seed = whole(batch_size, "--batch-size", 1), whole(seed, "--seed")
+    screening = Screening(ABOVE if screen and above is None and keep is None else above, keep, reject_copies)
     run = open_run(run)
     dest = check_absent(dest)
     order = _order(run, per_class, counts, unlabelled)
@@ -62,7 +74,9 @@ def mint(
     minter = load_minter(run, checkpoint, usable_device(device))
     state, facts = run.state(checkpoint), run.facts
 
-    parameters = {"run": str(run.path), "counts": order.asked, "seed": seed}
+    parameters: dict[str, Any] = {"run": str(run.path), "counts": order.asked, "seed": seed}
+    if screening.by_classifier or screening.reject_copies:
+        order, parameters["screen"] = _screened(order, screening, minter, _training_pack(run, pack), seed, batch_size)
     history = [Step(command="mint", parameters=parameters, parents=facts.learned_from)]
     with writing(dest, classes=facts.pack.classes, origin="minted", history=history) as writer:
         writer.mintings = [
@@ -91,6 +105,7 @@ class _Order(NamedTuple):
     names: list[str]  # of the classes, in label order; one empty name where the run knows none
     counts: list[int]
     labelled: bool
+    numbers: list[np.ndarray] | None = None  # of each class int64 [count]: which of its images; by default the first
 
     @property
     def total(self) -> int:
@@ -105,12 +120,17 @@ class _Order(NamedTuple):
     def batches(self, seed: int, size: int) -> Iterator[tuple[np.ndarray, list[int]]]:
         """Labels int64 `[n]` and the seed of each image, class by class, at most `size` at a time."""
         ends = np.cumsum(self.counts)  # class k fills positions ends[k] - counts[k] to ends[k]
+        chosen = None if self.numbers is None else np.concatenate(self.numbers)
         for start in range(0, self.total, size):
             positions = np.arange(start, min(start + size, self.total))
             labels = np.searchsorted(ends, positions, side="right")
-            ordinals = positions - (ends - self.counts)[labels]
-            pairs = zip(labels.tolist(), ordinals.tolist(), strict=True)
-            yield labels, [seeds.derive(seed, f"mint {self.names[label]}", k) for label, k in pairs]
+            numbers = positions - (ends - self.counts)[labels] if chosen is None else chosen[positions]
+            yield labels, self.seeds(seed, labels, numbers)
+
+    def seeds(self, seed: int, labels: np.ndarray, numbers: np.ndarray) -> list[int]:
+        """The seed of image `numbers[i]` of class `labels[i]`, for each i."""
+        pairs = zip(labels.tolist(), numbers.tolist(), strict=True)
+        return [seeds.derive(seed, f"mint {self.names[label]}", k) for label, k in pairs]
 
 
 def _order(run: Run, per_class: int | None, counts: Mapping[str, int] | None, unlabelled: int | None) -> _Order:
@@ -141,6 +161,52 @@ def _order(run: Run, per_class: int | None, counts: Mapping[str, int] | None, un
     if not any(wanted.values()):
         raise RunError(f"counts {wanted}", "at least one image", "ask for more")
     return _Order(classes, [wanted.get(name, 0) for name in classes], labelled=True)
+
+
+def _training_pack(run: Run, given: Pack | Path | str | None) -> Pack:
+    """The pack that the run learned from. Raises RunError where it is another, or is not where it was."""
+    known = run.facts.pack
+    if given is None and (known.path is None or not Path(known.path).is_dir()):
+        where = f"not at {known.path}" if known.path else "at a place that the run does not tell"
+        wanted = "the pack that it learned from, to screen with"
+        raise RunError(f"the training pack of {run.path} is {where}", wanted, "say --pack PACK")
+    pack = open_pack(given or known.path or "")
+    if pack.fingerprint != known.fingerprint:
+        raise RunError(
+            f"{pack.path} is not the pack that {run.path} was trained on",
+            f"the one with fingerprint {known.fingerprint[:12]}",
+            "say --pack PACK",
+        )
+    return pack
+
+
+def _screened(
+    order: _Order, asked: Screening, minter: Minter, pack: Pack, seed: int, batch_size: int
+) -> tuple[_Order, dict[str, Any]]:
+    """The order with the images that are kept, and for the history how they were found. Raises RunError."""
+    if asked.by_classifier and not order.labelled:
+        wanted = "images with labels: a class to be sure of"
+        raise ArgumentError("--screen with --unlabelled", wanted, "leave --screen out, or mint with labels")
+    screen = make_screen(asked, pack, seed)
+
+    def drawing(label: int) -> Draw:
+        def draw(numbers: np.ndarray) -> np.ndarray:
+            labels = np.full(len(numbers), label)
+            return minter.draw(order.seeds(seed, labels, numbers), labels)
+
+        return draw
+
+    found: dict[str, Selection] = {}
+    with progress(order.total, "screen") as advance:
+        for label, (name, count) in enumerate(zip(order.names, order.counts, strict=True)):
+            found[name] = select(screen, drawing(label), label, name, count, batch_size)
+            advance(count)
+    about = {
+        **screen.facts(),
+        "drawn": {name: each.drawn for name, each in found.items()},
+        "copies": {name: each.copies for name, each in found.items()},
+    }
+    return order._replace(numbers=[each.kept for each in found.values()]), about
 
 
 def _check_room(dest: Path, facts: RunFacts, images: int) -> None:

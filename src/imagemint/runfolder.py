@@ -39,6 +39,7 @@ class PackFacts(Strict):
     classes: list[str]
     channels: int = Field(ge=1, le=3)
     size: tuple[Side, Side]
+    path: str | None = Field(default=None, description="where the pack was when the training began")
 
 
 class Commit(Strict):

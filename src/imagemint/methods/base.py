@@ -72,7 +72,12 @@ def settled(
 ) -> Facts:
     """The facts of a run that learns from so many images of a pack; `own` are those of its method."""
     facts = PackFacts(
-        fingerprint=pack.fingerprint, images=images, classes=pack.classes, channels=pack.channels, size=pack.size
+        fingerprint=pack.fingerprint,
+        images=images,
+        classes=pack.classes,
+        channels=pack.channels,
+        size=pack.size,
+        path=str(pack.path.absolute()),
     )
     return kind(
         imagemint=imagemint.__version__,
