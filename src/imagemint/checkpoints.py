@@ -64,7 +64,7 @@ def read_state(checkpoint: Path) -> State:
 
 def write_state(folder: Path, state: State) -> None:
     """Write `state.json`; it comes last, since it stands for the whole checkpoint."""
-    files.write_json(folder / "state.json", state.model_dump(mode="json", exclude_none=True))
+    files.write_json(folder / "state.json", state.model_dump(mode="json", exclude_unset=True))
 
 
 def damaged(checkpoint: Path, found: str) -> RunError:

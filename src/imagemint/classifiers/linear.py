@@ -10,8 +10,6 @@ import warnings
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from imagemint import seeds
 from imagemint.classifiers.network import History
@@ -62,6 +60,9 @@ def train_linear(
     With `augment` (as in `train_classifier`) it learns `COPIES` augmented copies of each image too. A class without
     any image gets the probability 0.
     """
+    from sklearn.exceptions import ConvergenceWarning  # two seconds that other commands need not wait for
+    from sklearn.linear_model import LogisticRegression
+
     rows = [network(pixels)]
     if callable(augment):
         generator = seeds.generator(seed, "linear augmentation")

@@ -175,7 +175,7 @@ def save_checkpoint(gan: Gan, run: Run) -> Path:
             images_seen=gan.images_seen,
             iterations=gan.iterations,
             pending=gan.pending,
-            chosen=gan.chosen,
+            **({"chosen": gan.chosen} if gan.chosen else {}),
             weights=write_tensors(folder / "weights.safetensors", tensors_of(_modules(gan))),
             optimizers=write_tensors(folder / "optimizers.safetensors", _optimizer_tensors(gan)),
         )
@@ -195,6 +195,9 @@ def drop_old(gan: Gan, run: Run) -> None:
 def load_checkpoint(gan: Gan, checkpoint: Path) -> None:
     """Bring `gan` to the state of a checkpoint. Raises RunError where the checkpoint is damaged."""
     state = read_state(checkpoint)
+    missing = {"iterations", "pending", "optimizers"} - state.model_fields_set
+    if missing:
+        raise damaged(checkpoint, f"{checkpoint / 'state.json'} does not say {', '.join(sorted(missing))}")
     weights = read_tensors(checkpoint, "weights", state.weights)
     gan.chosen = dict(state.chosen)
     for name, module in _modules(gan).items():
