@@ -168,11 +168,26 @@ def test_a_d_that_makes_no_mistake_is_no_failure_while_samples_get_better(tiny: 
 
 def test_narrow_samples_are_no_collapse_while_they_get_better(tiny: Recipe) -> None:
     for pace, expected in ((0.9, []), (1.0, ["mode collapse"])):
-        looks = [
-            dataclasses.replace(START, images_seen=5000 * k, distance=1.3 * pace**k if k else 1.5, within=None)
-            for k in range(8)
+        later = [
+            dataclasses.replace(START, images_seen=5000 * k, distance=1.3 * pace**k, within=None, diversity=0.1)
+            for k in range(1, 8)
         ]
+        looks = [START, *later]
         assert [finding.name for finding in findings(looks, tiny)] == expected
+
+
+@pytest.mark.parametrize("every", [2000, 20_000, 200_000])
+def test_one_image_for_every_z_is_told_at_the_second_look_after_the_warm_up(every: int, tiny: Recipe) -> None:
+    """Whatever the interval; but not of a G that has not moved, nor of one that was narrow for a moment."""
+    one: dict[str, Any] = {"diversity": 0.02, "within": None, "distance": 0.9}
+    looks = [dataclasses.replace(HEALTHY, images_seen=every * k, **(one if k else {})) for k in range(12)]
+    first = dataclasses.replace(START, diversity=0.02)
+    (found,) = (each for each in findings([first, *looks[1:]], tiny) if each.name == "mode collapse")
+    assert found.images_seen == max(every, 10_000) and "one image" in found.evidence
+    still = [dataclasses.replace(first, images_seen=every * k) for k in range(12)]
+    assert "mode collapse" not in {each.name for each in findings(still, tiny)}
+    moment = [dataclasses.replace(look, diversity=0.02 if k == 7 else 0.9) for k, look in enumerate(looks)]
+    assert "mode collapse" not in {each.name for each in findings([START, *moment[1:]], tiny)}
 
 
 def test_classes_that_get_nearer_hide_no_collapse_within_them(tiny: Recipe) -> None:

@@ -120,8 +120,8 @@ class DoublingConv(nn.Conv2d):
     the k x k convolution.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int = 3) -> None:
-        super().__init__(in_channels, out_channels, kernel, padding=kernel // 2)
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 3, *, bias: bool = True) -> None:
+        super().__init__(in_channels, out_channels, kernel, padding=kernel // 2, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         kernel = self.weight.flip(2, 3).transpose(0, 1)
@@ -129,6 +129,27 @@ class DoublingConv(nn.Conv2d):
         kernel = F.pad(kernel, (0, 0, 0, 1)) + F.pad(kernel, (0, 0, 1, 0))
         padding = self.kernel_size[0] // 2
         return transposed_convolution(x, kernel, self.bias, stride=2, padding=padding, output_padding=0)
+
+
+class BlurredDoubling(nn.ConvTranspose2d):
+    """A 3x3 transposed convolution with stride 2, then a [1, 2, 1] blur: `[n, in, h, w]` -> `[n, out, 2h, 2w]`.
+
+    As StyleGAN does (Karras et al. 2019, sec. 3). Both steps are linear and become one transposed convolution with a
+    5x5 kernel. The blur takes the highest frequency away, which is the checkerboard's. Parameters are those of the
+    3x3 kernel.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
+        super().__init__(in_channels, out_channels, 3, stride=2, padding=1, output_padding=1, bias=bias)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Shapes: see the class."""
+        assert output_size is None
+        line = torch.tensor([1.0, 2.0, 1.0], device=x.device) / 2  # sums to 2: zeros stood between the pixels
+        blur = (line[:, None] * line).expand(len(self.weight.flatten(0, 1)), 1, 3, 3)
+        kernel = F.conv2d(self.weight.flatten(0, 1)[None], blur, padding=2, groups=len(blur))[0]
+        kernel = kernel.view(*self.weight.shape[:2], 5, 5)
+        return transposed_convolution(x, kernel, self.bias, stride=2, padding=2, output_padding=1)
 
 
 class LeakyReLU(nn.LeakyReLU):

@@ -8,7 +8,9 @@ inner product with its features (Miyato & Koyama 2018, eq. 3).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -16,12 +18,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from imagemint.models.layers import ImageConv, LeakyReLU
+from imagemint.models.layers import BlurredDoubling, DoublingConv, ImageConv, LeakyReLU
 from imagemint.models.shapes import ImageShape
 from imagemint.settings import Strict
 
 _LEAK = 0.2
 ABOUT = "small conditional networks for small data: label embedding in G, projection discriminator"
+
+
+Upsampling = Literal["auto", "transposed", "resize", "blur"]
 
 
 class Options(Strict):
@@ -32,6 +37,12 @@ class Options(Strict):
     )
     embedding: int = Field(32, ge=1, le=1024, description="size of the label embedding in G")
     features: int = Field(256, ge=1, le=8192, description="size of D's last layer, which the label is compared with")
+    upsampling: Upsampling = Field(
+        "transposed",
+        description="how G doubles the sides; transposed: 4x4 transposed convolutions, which leave a checkerboard in "
+        "photographs; resize: nearest neighbours, then 3x3 convolutions; blur: 3x3 transposed convolutions, then a "
+        "blur (Karras et al. 2019); auto: resize for colour, transposed for gray",
+    )
     spectral_norm: bool = Field(
         False, description="every layer of D is divided by its largest singular value (Miyato et al. 2018)"
     )
@@ -48,8 +59,9 @@ class Generator(nn.Module):
         self.embed = nn.Embedding(classes, options.embedding)
         self.dense = nn.Linear(z_size + options.embedding, self.start[0] * self.start[1] * self.start[2])
         self.norm = nn.BatchNorm2d(widths[0])
-        self.ups = nn.ModuleList(_Up(a, b) for a, b in pairwise(widths))
-        self.last = ImageConv(widths[-1], shape.channels, 4, stride=2, padding=1)
+        doubling = _DOUBLINGS[_resolved(options.upsampling, shape)]
+        self.ups = nn.ModuleList(_Up(a, b, doubling) for a, b in pairwise(widths))
+        self.last = doubling(widths[-1], shape.channels, True)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         x = self.dense(torch.cat([z, self.embed(labels)], 1)).unflatten(1, self.start)
@@ -62,9 +74,9 @@ class Generator(nn.Module):
 class _Up(nn.Module):
     """Twice the sides, then a look at the neighbours: `[n, wide, h, w]` -> `[n, narrow, 2h, 2w]`."""
 
-    def __init__(self, wide: int, narrow: int) -> None:
+    def __init__(self, wide: int, narrow: int, doubling: Callable[[int, int, bool], nn.Module]) -> None:
         super().__init__()
-        self.up = nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1, bias=False)
+        self.up = doubling(wide, narrow, False)
         self.norm1 = nn.BatchNorm2d(narrow)
         self.conv = nn.Conv2d(narrow, narrow, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(narrow)
@@ -72,6 +84,32 @@ class _Up(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.leaky_relu(self.norm1(self.up(x)), _LEAK)
         return F.leaky_relu(self.norm2(self.conv(x)), _LEAK)
+
+
+def _transposed(before: int, after: int, bias: bool) -> nn.Module:
+    return ImageConv(before, after, 4, stride=2, padding=1, bias=bias)
+
+
+def _resize(before: int, after: int, bias: bool) -> nn.Module:
+    return DoublingConv(before, after, bias=bias)
+
+
+def _blur(before: int, after: int, bias: bool) -> nn.Module:
+    return BlurredDoubling(before, after, bias=bias)
+
+
+# How G doubles the sides of its maps: `(channels before, channels after, bias) -> layer`.
+_DOUBLINGS: dict[str, Callable[[int, int, bool], nn.Module]] = {
+    "transposed": _transposed,
+    "resize": _resize,
+    "blur": _blur,
+}
+
+
+def _resolved(upsampling: str, shape: ImageShape) -> str:
+    if upsampling == "auto":
+        return "resize" if shape.channels == 3 else "transposed"
+    return upsampling
 
 
 class Discriminator(nn.Module):

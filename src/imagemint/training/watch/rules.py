@@ -23,6 +23,7 @@ FLAT = 8.0  # one of LOGIT_EDGES: a logit beyond it has a sigmoid within 4e-4 of
 COPIED = 0.25  # share of samples that are copies; healthy 0.00, trained on 20 images 0.5 and rising to 0.8
 FAR = 0.25  # energy distance above which samples are bad; untrained 1.1 to 2, healthy 0.01 to 0.2 in the end
 NARROW = 0.4  # diversity below which samples are too much alike; healthy 0.6 to 0.95 in the end, collapsed 0 to 0.3
+TOTAL = 0.04  # diversity of one image for every z: `minimal` 0.036, healthy nets at their worst 0.044
 FEW = 0.35  # share of the classes; healthy 0.5 to 1, collapsed 0.1 to 0.3 (one class in ten is 0.1)
 UNMOVED = 0.9  # a distance that is still this much of the one at the start
 PROGRESS = 0.97  # a best distance below this much of the earlier best: the slowest healthy run (WGAN-GP) showed 0.96
@@ -43,13 +44,15 @@ class Rule(NamedTuple):
     name: str
     symptom: Symptom
     remedy: Callable[[Sequence[Look], Recipe], str]
+    at_once: Symptom | None = None  # evidence so strong that it need not last
 
 
 def findings(looks: Sequence[Look], recipe: Recipe) -> list[Finding]:
     """What is wrong, in the order in which it became known; each kind once.
 
-    A finding is known when its symptom has been there at LOOKS looks in a row over LASTS images, after WARM_UP. The
-    findings of the first looks are the first findings of all of them: nothing is taken back.
+    A finding is known when its symptom has been there at LOOKS looks in a row over LASTS images, after WARM_UP; or as
+    soon as there is evidence that need not last. The findings of the first looks are the first findings of all of
+    them: nothing is taken back.
     """
     found = [finding for rule in RULES if (finding := _first(rule, looks, recipe))]
     return sorted(found, key=lambda finding: finding.images_seen)
@@ -59,6 +62,11 @@ def _first(rule: Rule, looks: Sequence[Look], recipe: Recipe) -> Finding | None:
     began, lasted = 0, 0
     for k, look in enumerate(looks):
         early = look.images_seen < WARM_UP + recipe.pretrain_images
+        if rule.at_once and not early and (evidence := rule.at_once(looks[: k + 1], recipe)):
+            remedy, began = rule.remedy(looks[: k + 1], recipe), looks[k - 1].images_seen
+            return Finding(
+                images_seen=look.images_seen, name=rule.name, began=began, evidence=evidence, remedy=remedy
+            )
         evidence = None if early else rule.symptom(looks[: k + 1], recipe)
         if evidence is None:
             lasted = 0
@@ -83,6 +91,14 @@ def _collapsed(looks: Sequence[Look], recipe: Recipe) -> str | None:
         return None
     fell = any(look.distance < FAR and _narrow(look) is None for look in looks)
     return evidence if fell or _stalled(looks) or _narrowing(looks) else None
+
+
+def _one_image(looks: Sequence[Look], recipe: Recipe) -> str | None:
+    """G has moved and still gives one image for every z, at two looks in a row, however far they are apart."""
+    alike = [look.diversity is not None and look.diversity < TOTAL for look in looks[-2:]]
+    if len(alike) < 2 or not all(alike) or _learnt_nothing(looks, recipe):
+        return None
+    return f"all samples are one image: they differ {looks[-1].diversity:.2f} times as much as real images do"
 
 
 def _narrowing(looks: Sequence[Look]) -> bool:
@@ -245,7 +261,7 @@ def _against_copies(looks: Sequence[Look], recipe: Recipe) -> str:
 
 
 RULES = (
-    Rule("mode collapse", _collapsed, _against_collapse),
+    Rule("mode collapse", _collapsed, _against_collapse, at_once=_one_image),
     Rule("saturation", _saturated, _against_saturation),
     Rule("discriminator overpowers", _d_overpowers, _against_strong_d),
     Rule("generator overpowers", _g_overpowers, _against_strong_g),
