@@ -56,7 +56,9 @@ def shortened(text: str, longest: int = 60) -> str:
     ('two lines', 60)
     """
     line = shown(" ".join(text.split())) or "(no name)"
-    return line if len(line) <= longest else f"{line[: longest - 18]} … {line[-15:]}"
+    if len(line) <= longest:
+        return line
+    return f"{line[: longest - 18]} … {line[-15:]}" if longest > 40 else f"{line[: longest - 1]}…"
 
 
 def split_list(text: str) -> list[str]:

@@ -133,8 +133,8 @@ def class_differences(each: Difference, names: Mapping[int, str], reach: float) 
 
 
 def span(i: Interval) -> tuple[float, float]:
-    """The ends of an interval; its mean twice where it has none."""
-    return (i.mean if i.low is None else i.low), (i.mean if i.high is None else i.high)
+    """The ends of the interval of a difference, within what a difference can be; its mean twice where it has none."""
+    return (i.mean if i.low is None else max(i.low, -1)), (i.mean if i.high is None else min(i.high, 1))
 
 
 def confusion(arm: str, share: np.ndarray, classes: Sequence[str], worst: float) -> Html:

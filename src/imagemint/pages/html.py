@@ -172,11 +172,11 @@ section{background:var(--card);border:1px solid var(--line);border-radius:10px;p
 .card .number small{font-size:14px;font-weight:400;color:var(--soft)}
 .card .word{font-weight:600}
 .wide{overflow-x:auto}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:14.5px;width:100%}
+table{border-collapse:collapse;overflow-wrap:break-word;font-variant-numeric:tabular-nums;font-size:14.5px;width:100%}
 th,td{padding:7px 14px 7px 10px;border-bottom:1px solid var(--line);vertical-align:top;text-align:left}
 th:first-child{padding-left:0}
 thead th{color:var(--soft);font-weight:500;font-size:13px;white-space:nowrap}
-tbody th{font-weight:600}
+tbody th{font-weight:600;min-width:8em}
 tbody th i{font-weight:400;color:var(--soft)}
 th small,td small{display:block;font-weight:400;color:var(--soft)}
 td small{white-space:nowrap}
@@ -193,7 +193,7 @@ tr.key th,tr.key td{border-bottom:2px solid var(--ink)}
 .strips caption{text-align:left;font-weight:600;padding-bottom:2px;font-size:14.5px}
 .strips th,.strips td{border:0;padding:1px 22px 1px 0;vertical-align:middle}
 .strips thead td{color:var(--soft)}
-.strips tbody th{font-weight:400;color:var(--soft);max-width:9em;overflow-wrap:anywhere}
+.strips tbody th{font-weight:400;min-width:0;color:var(--soft);max-width:9em;overflow-wrap:anywhere}
 .strip{display:block;height:auto;width:min(360px,34vw);image-rendering:pixelated}
 pre{background:var(--paper);border-radius:6px;padding:12px 14px;font-size:13px;white-space:pre-wrap}
 code{font-size:13px}
@@ -203,10 +203,10 @@ details{margin-top:10px}
 summary{cursor:pointer;color:var(--soft)}
 ul,ol{padding-left:20px;margin:6px 0 0}
 li{margin:5px 0}
-.row{display:grid;grid-template-columns:168px 1fr;gap:8px 20px;padding:14px 0;border-top:1px solid var(--line)}
+.row{display:grid;grid-template-columns:150px 1fr;gap:8px 14px;padding:14px 0;border-top:1px solid var(--line)}
 .row h3{font-size:15px;margin:0}
 .row small{display:block;color:var(--soft);font-size:13px;font-weight:400}
-.pictures{display:flex;flex-wrap:wrap;gap:6px;align-items:flex-start}
+.pictures{display:flex;flex-wrap:wrap;gap:4px;align-items:flex-start}
 .pictures img{display:block;border-radius:3px;max-width:100%}
 img.pixels{image-rendering:pixelated}
 .count{display:grid;grid-template-columns:200px 1fr 5.5em 4em 6.5em;gap:16px;align-items:center;padding:5px 0;

@@ -33,8 +33,7 @@ from imagemint.studies.results import open_study
 from imagemint.studies.verdict import ENOUGH_REPEATS, Difference, Interval, points
 from imagemint.words import counted, listed, shortened
 
-MAIN_ARMS = ("real", "classic", "mix+classic")
-CONFUSED_ARMS = ("real", "mix+classic")
+MAIN_ARMS = ("real", "classic")  # in the enlarged figure, with those that are compared with classic
 SHOWN_CLASSES, SHOWN_IMAGES = 20, 8  # nobody looks at a grid of more
 
 
@@ -289,8 +288,8 @@ def _curves(study: Study) -> Html | None:
     at = {b if b.isdigit() else f"all ({largest:.0f})": float(b) if b.isdigit() else largest for b in study.budgets}
     colours = figures.colours_of(study.arms)
     panels = [figures.learning_curves("Test accuracy, all arms", everything, at, colours)]
-    asked = question(study) or ()
-    if main := [(arm, row) for arm, row in everything if arm in (*MAIN_ARMS, *asked)]:
+    against_classic = [arm for arm, base in study.comparisons if base == "classic"]
+    if main := [(arm, row) for arm, row in everything if arm in (*MAIN_ARMS, *against_classic)]:
         panels.append(figures.learning_curves("The same, enlarged", main, at, colours))
     return join(
         [

@@ -145,6 +145,8 @@ def make_plan(recipe: str | Path | AnyRecipe | None, **options: Any) -> StudyPla
     except ValidationError as error:
         words = in_words(error, "the study", StudyPlan)
         raise StudyError(words.found, words.wanted, words.remedy) from None
+    if plan.epochs is not None and plan.images is not None:
+        raise StudyError(f"epochs {plan.epochs:g} and images {plan.images}", "one of the two", "leave one out")
     minting = [name for name in plan.arms if find_arm(name).minted]
     if minting and plan.recipe is None:
         raise StudyError(
