@@ -334,3 +334,52 @@ def test_enlarged_images(tmp_path: Path, steps: list[tuple[str, dict[str, object
     history = [Step(command=command, parameters=parameters) for command, parameters in steps]
     lines = warnings(_pack(tmp_path / "p", history=history))
     assert [("enlarged images are blurred" in line) for line in lines] == [True] * warned
+
+
+def test_dark_images_and_few_levels_are_said(tmp_path: Path) -> None:
+    deep = np.random.default_rng(0).integers(0, 4096, (60, 1, 8, 8))  # 12 bits
+    kept, scaled = (deep >> 8).astype(np.uint8), (deep >> 4).astype(np.uint8)
+    assert warnings(_pack(tmp_path / "scaled", (60,), pixels=scaled)) == []
+    lines = warnings(_pack(tmp_path / "kept", (60,), pixels=kept))
+    assert len(lines) == 2
+    assert "no pixel above level 15 of 255" in lines[0] and "16 of 256 levels (0 to 15)" in lines[1]
+    assert all("--levels" in line for line in lines)
+
+
+def test_one_bright_image_does_not_hide_a_dark_pack(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 63, (200, 1, 8, 8), np.uint8)
+    pixels[0] = 255
+    assert "the images are dark" in " ".join(warnings(_pack(tmp_path / "p", (200,), pixels=pixels)))
+    pixels[:10] += 63
+    assert "the images are dark" not in " ".join(warnings(_pack(tmp_path / "q", (200,), pixels=pixels)))
+
+
+def test_large_packs_are_searched_for_near_duplicates_in_a_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imagemint.data.inspection.MOST_COMPARED", 100)
+    pixels = np.random.default_rng(0).integers(0, 250, (300, 1, 8, 8), np.uint8)
+    pixels[150:200] = pixels[:50]  # the same pixels
+    pixels[200:300] = pixels[50:150] + 1  # a level lighter: pairs of which one in nine is in the sample
+    pack = _pack(tmp_path / "p", (300,), pixels=pixels)
+    found = inspect(pack).duplicates
+    assert found.exact == 50 and found.compared == 100
+    assert 50 < found.repeated < 80
+    words = _page(pack, tmp_path).words
+    assert "near duplicates among 100 images drawn at random" in words
+    assert "as far as 100 images drawn at random tell" in " ".join(warnings(pack))
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [(".", "ends in .html"), ("..", "ends in .html"), ("folder.html", "is a folder"), ("file/x.html", "is a file")],
+)
+def test_what_cannot_be_written_is_refused_before_the_pack_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, message: str
+) -> None:
+    (tmp_path / "folder.html").mkdir()
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ImagemintError, match=message) as error:
+        show(tmp_path / "no pack", out)
+    assert "\n" not in str(error.value)

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from imagemint.classifiers import train_classifier
 from imagemint.config import load_recipe
 from imagemint.data.pack import Pack, open_pack
-from imagemint.errors import StudyError
+from imagemint.errors import ImagemintError, StudyError
 from imagemint.files import append_line
 from imagemint.pages.study_page import report, study
 from imagemint.runs import Finding
 from imagemint.studies import rows as module
-from imagemint.studies.arms import ARMS, Arm, real, times_seen
+from imagemint.studies.arms import ARMS, USUAL, Arm, Images, Sources, oversampled, real, times_seen, weighted
 from imagemint.studies.results import Study, open_study
 from tests.digits import NAMES, digits, write
 
@@ -75,7 +75,7 @@ def test_a_study_has_a_row_for_everything_and_a_verdict(
     gan: FakeGan, packs: tuple[Pack, Pack], tmp_path: Path
 ) -> None:
     found = quick(packs, tmp_path / "out")
-    assert len(found.rows) == 2 * 2 * len(ARMS) == len({row.key for row in found.rows})
+    assert len(found.rows) == 2 * 2 * len(USUAL) == len({row.key for row in found.rows})
     for row in found.rows:
         arm, size = ARMS[row.arm], 10 * int(row.budget)
         assert (row.n_real, row.n_minted) == (size * arm.real, size * arm.minted)
@@ -302,3 +302,51 @@ def test_what_an_arm_of_both_kinds_sees_is_real_in_about_the_share_asked_for(
 def test_as_many_minted_as_real_are_mixed_as_they_are() -> None:
     assert times_seen(200, 200, 0.5).tolist() == [1] * 400
     assert times_seen(200, 5000, 0.5)[:200].tolist() == [25] * 200
+
+
+def unequal() -> Sources:
+    labels = np.repeat([0, 2, 3], [7, 3, 1])
+    pixels = np.arange(11, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    return Sources(real=Images(pixels, labels), minted=None, pack=None, real_share=0.5, seed=0)
+
+
+def test_oversampling_shows_every_class_as_often_and_every_image_at_least_once() -> None:
+    made = oversampled(unequal())
+    assert np.bincount(made.labels).tolist() == [7, 0, 7, 7]
+    assert set(made.pixels.ravel().tolist()) == set(range(11)) and made.n_real == 11
+    assert np.array_equal(made.labels, unequal().real.labels[made.pixels.ravel()])
+    times = np.bincount(made.pixels.ravel())
+    assert all(np.ptp(times[unequal().real.labels == k]) <= 1 for k in (0, 2, 3))
+
+
+def test_weights_let_every_class_count_the_same() -> None:
+    made = weighted(unequal())
+    assert made.weights is not None
+    sums = [made.weights[made.labels == k].sum() for k in (0, 2, 3)]
+    assert sums == pytest.approx([sums[0]] * 3)
+
+
+def test_rivals_of_minting_on_unequal_classes_need_no_recipe(packs: tuple[Pack, Pack], tmp_path: Path) -> None:
+    real, test = packs
+    keep = (np.asarray(real.labels) > 1) | (np.arange(len(real)) % 10 == 0)
+    few = write(tmp_path / "few", np.asarray(real.pixels)[keep], np.asarray(real.labels)[keep])
+    arms = ["floor", "classic", "oversample", "class-weights"]
+    found = study(few, test, None, tmp_path / "out", budgets="all", repeats=1, arms=arms, **QUICK)
+    answers = {row.arm: found.predictions(*row.key) for row in found.rows}
+    assert [(each.arm, each.baseline) for each in found.verdicts["all"]] == [(arm, "classic") for arm in arms[2:]]
+    assert len({answer.tobytes() for answer in answers.values()}) == 4
+    rare = {arm: int((answer <= 1).sum()) for arm, answer in answers.items()}
+    assert rare["classic"] < rare["oversample"] and rare["classic"] < rare["class-weights"]
+    assert np.unique(answers["floor"]).tolist() == [np.argmax(list(few.counts().values()))]
+
+
+def test_the_classifier_is_an_option(packs: tuple[Pack, Pack], tmp_path: Path) -> None:
+    once: dict[str, Any] = {**QUICK, "budgets": [5], "repeats": 1, "arms": ["real"]}
+    given: list[dict[str, Any]] = [{}, {"classifier": "cnn5"}, {"classifier_learning_rate": 0.003}]
+    made = [study(*packs, None, tmp_path / str(k), **{**once, **options}) for k, options in enumerate(given)]
+    assert len({each.predictions("5", 0, "real").tobytes() for each in made}) == 3
+    assert "five convolutions" in made[1].report.read_text() and "learning rate 0.003" in made[2].report.read_text()
+    with pytest.raises(ImagemintError, match="no classifier 'magic'"):
+        quick(packs, tmp_path / "no", classifier="magic")
+    with pytest.raises(StudyError, match="classifier = cnn5, not lenet"):
+        study(*packs, None, tmp_path / "1", **once)

@@ -246,7 +246,7 @@ def _dark(found: Inspection) -> Warned:
     if high >= DARK:
         return None
     what = f"the images are dark: 99 of 100 have no pixel above level {high} of 255"
-    return what, f"{_FROM_16_BITS}; stretch them to the full range before packing"
+    return what, _FROM_16_BITS
 
 
 def _few_levels(found: Inspection) -> Warned:
@@ -257,7 +257,7 @@ def _few_levels(found: Inspection) -> Warned:
     return what, f"drawings and masks are like that; photographs have lost detail: {_FROM_16_BITS}"
 
 
-_FROM_16_BITS = "usually 10 or 12 bits in 16-bit files, of which the upper 8 bits were kept"
+_FROM_16_BITS = "usually 10 or 12 bits in 16-bit files, read as 16; imagemint pack --levels stretches them"
 
 
 def _enlarged(found: Inspection) -> Warned:

@@ -79,7 +79,7 @@ def _warnings(found: Inspection) -> Html:
 
 def _code(text: str) -> Html:
     """Text with our commands set as code."""
-    parts = re.split(r"(imagemint edit [a-z]+(?: --[a-z]+)?)", text)
+    parts = re.split(r"(imagemint (?:edit )?[a-z]+(?: --[a-z]+)?)", text)
     return join(element("code", part) if k % 2 else part for k, part in enumerate(parts))
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from imagemint import files, images
+from imagemint.classifiers import CLASSIFIERS
 from imagemint.config import AnyRecipe, Recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import StudyError
@@ -27,7 +28,7 @@ from imagemint.runs import Run
 from imagemint.studies import study as studies
 from imagemint.studies.arms import find_arm
 from imagemint.studies.folder import write_recipe
-from imagemint.studies.plan import budget_in_words
+from imagemint.studies.plan import Settings, budget_in_words
 from imagemint.studies.results import Study as Study
 from imagemint.studies.results import open_study
 from imagemint.studies.verdict import ENOUGH_REPEATS, Difference, Interval, points
@@ -530,10 +531,10 @@ def _method(study: Study) -> Html:
         "repeat draws its own subsets; the smaller ones are part of the larger. With all images, repeats differ by "
         "training only.",
         "GAN": _minting(study) if any(arm.minted for arm in arms) else "",
-        "Classifier": "LeNet. All arms of a subset start from the same weights and see the same number of images: "
-        f"{settings.classifier_epochs} times the real ones, at least {settings.classifier_images:,}. "
-        f"With real images and others, about {settings.real_share:.0%} of what it sees is real. Augmentation: "
-        f"{_augmentation(settings.recipe)}.",
+        "Classifier": f"{_classifier(settings)}. All arms of a subset start from the same weights and see the same "
+        f"number of images: {settings.classifier_epochs} times the real ones, at least "
+        f"{settings.classifier_images:,}. With real images and others, about {settings.real_share:.0%} of what it "
+        f"sees is real. Augmentation: {_augmentation(settings.recipe)}.",
         "Intervals": f"{counted(extent.repeats, 'repeat')} crossed with the test images: two-way random effects, t "
         "quantiles. “Could have seen” means: in four of five such studies.",
         "What this does not say": "Another classifier, another recipe or a longer training may give another answer.",
@@ -561,6 +562,18 @@ def _minting(study: Study) -> str:
     if settings.minted_per_class:
         minted = f"{counted(settings.minted_per_class, 'image')} per class"
     return f"Recipe {settings.recipe.name}, trained anew on every subset and on nothing else; minted: {minted}."
+
+
+def _classifier(settings: Settings) -> str:
+    """The classifier, and what its training differs in from the usual."""
+    kind = CLASSIFIERS.get(settings.classifier)
+    rate = settings.classifier_learning_rate
+    own = [f"learning rate {rate:g}"] if rate is not None else []
+    for key, text in {"classifier_decay": "its decay {}", "classifier_batch_size": "batches of {}"}.items():
+        value = getattr(settings, key)
+        if value != Settings.model_fields[key].default:
+            own.append(text.format(value))
+    return ", ".join([kind.label if kind else shortened(settings.classifier, 100), *own])
 
 
 def _augmentation(recipe: AnyRecipe | None) -> str:

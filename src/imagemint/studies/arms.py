@@ -36,14 +36,31 @@ class TrainingSet:
     """What a classifier is trained on. An image that stands there twice is seen twice as often."""
 
     pixels: np.ndarray  # uint8 [n, c, h, w]
-    labels: np.ndarray  # int64 [n], in 0..classes-1
+    labels: np.ndarray  # int64 [n] in 0..classes-1; or float [n, classes], the probability of each class
     n_real: int  # different real images among them
     n_added: int  # different other images among them
+    weights: np.ndarray | None = None  # float [n]: how much each image counts in the loss; None: all the same
 
 
 def real(sources: Sources) -> TrainingSet:
     """The real images alone."""
     return TrainingSet(*sources.real, n_real=len(sources.real.labels), n_added=0)
+
+
+def oversampled(sources: Sources) -> TrainingSet:
+    """The real images; those of smaller classes are repeated until every class has as many as the largest."""
+    labels = sources.real.labels
+    counts = np.bincount(labels)
+    members = [np.flatnonzero(labels == k) for k in np.flatnonzero(counts)]
+    rows = np.sort(np.concatenate([np.resize(each, counts.max()) for each in members]))
+    return TrainingSet(sources.real.pixels[rows], labels[rows], n_real=len(labels), n_added=0)
+
+
+def weighted(sources: Sources) -> TrainingSet:
+    """The real images; every class counts the same in the loss, however few images it has."""
+    labels = sources.real.labels
+    weights = 1 / np.bincount(labels)[labels]
+    return TrainingSet(*sources.real, n_real=len(labels), n_added=0, weights=weights)
 
 
 def minted(sources: Sources) -> TrainingSet:
@@ -146,8 +163,25 @@ ARMS: dict[str, Arm] = {
         against=("classic", "real"),
         subject="On top of ordinary augmentation, minted images",
     ),
+    "oversample": Arm(
+        about="as classic, with images of smaller classes repeated until all classes are equal",
+        images=oversampled,
+        learns_from=("real",),
+        augment="classic",
+        against=("classic",),
+        subject="Repeated images of the smaller classes",
+    ),
+    "class-weights": Arm(
+        about="as classic, with every class counting the same in the loss",
+        images=weighted,
+        learns_from=("real",),
+        augment="classic",
+        against=("classic",),
+        subject="Equal weights for all classes",
+    ),
 }
-USUAL = tuple(ARMS)  # the arms of a study that names none
+# The arms of a study that names none.
+USUAL = ("floor", "real", "minted", "mix", "classic", "minted+classic", "mix+classic")
 
 
 def _pack_arm(path: str) -> Arm:

@@ -83,6 +83,10 @@ class Fixed(Settings):
     test: str
 
 
+# Settings that studies of earlier versions do not say; what they did is the default.
+_SINCE = {"real_share", "classifier", "classifier_learning_rate", "classifier_decay", "classifier_batch_size"}
+
+
 class StudyFacts(Strict):
     """`study.json`."""
 
@@ -98,10 +102,10 @@ class StudyFacts(Strict):
 
     @model_validator(mode="after")
     def _nothing_is_missing(self) -> StudyFacts:
-        for part, optional in ((self.extent, set[str]()), (self.settings, {"recipe", "real_share"})):
-            missing = set(type(part).model_fields) - part.model_fields_set - optional
-            if missing:
-                raise ValueError(f"it does not say {min(missing)}")
+        said = self.extent.model_fields_set | self.settings.model_fields_set
+        missing = (set(Extent.model_fields) | set(Fixed.model_fields)) - said - _SINCE
+        if missing:
+            raise ValueError(f"it does not say {min(missing)}")
         return self
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, field_validator
 
 from imagemint import seeds
+from imagemint.classifiers.plan import ClassifierPlan, Decay
 from imagemint.errors import RecipeError, StudyError
 from imagemint.recipe import AnyRecipe
 from imagemint.settings import Strict, in_words
@@ -102,6 +103,16 @@ class Settings(Strict):
     classifier_images: int = Field(
         40_000, ge=1, le=MOST_IMAGES, description="Images that each classifier sees, at least."
     )
+    classifier: str = Field("lenet", description=ClassifierPlan.model_fields["classifier"].description)
+    classifier_learning_rate: float | None = Field(
+        None, gt=0, le=10, description="Learning rate at the start; default: the classifier's own."
+    )
+    classifier_decay: Decay = Field(
+        "even",
+        description="How the learning rate falls: even (to a hundredth over the training), epoch (times 0.95 per "
+        "epoch) or constant.",
+    )
+    classifier_batch_size: int = Field(64, ge=1, le=65_536, description="Images per step of a classifier.")
     minted_per_class: int | None = Field(
         None, ge=1, le=MOST_IMAGES, description="Images to mint per class; default: as many as there are real ones."
     )
@@ -115,6 +126,18 @@ class Settings(Strict):
         """`epochs` or `images`, where one of them replaces the recipe's."""
         given = {"epochs": self.epochs, "images": self.images}
         return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def classifier_plan(self) -> ClassifierPlan:
+        """How every classifier of the study is trained."""
+        return ClassifierPlan(
+            classifier=self.classifier,
+            learning_rate=self.classifier_learning_rate,
+            decay=self.classifier_decay,
+            batch_size=self.classifier_batch_size,
+            epochs=self.classifier_epochs,
+            at_least=self.classifier_images,
+        )
 
     def seed_for(self, purpose: str, budget: str, repeat: int) -> int:
         """31 bits: short enough to be typed again."""

@@ -33,7 +33,7 @@ def compute_rows(cell: Cell, plan: StudyPlan, material: Material, arms: Sequence
     """
     subset = drawn_subset(cell, plan, material)
     minted = minted_pack(cell, plan, subset) if any(find_arm(arm).minted for arm in arms) else None
-    images_seen = max(plan.classifier_epochs * len(subset), plan.classifier_images)
+    images_seen = plan.classifier_plan.images_seen(len(subset))
     taught = sum(find_arm(arm).images is not None for arm in arms)
     with progress(taught * images_seen, "classify") as advance:
         for name in arms:
@@ -50,7 +50,7 @@ def compute_rows(cell: Cell, plan: StudyPlan, material: Material, arms: Sequence
                 seed=_classifier_seed(cell, plan),
             )
             taught_with = arm.images(sources) if arm.images else None
-            found = _answers(cell, plan, material, arm, taught_with, images_seen, partial(advance, note=name))
+            found = _answers(cell, plan, material, subset, arm, taught_with, partial(advance, note=name))
             save_classes(cell.predictions(name), found.predictions)
             yield Row(
                 budget=cell.budget,
@@ -119,35 +119,34 @@ def _answers(
     cell: Cell,
     plan: StudyPlan,
     material: Material,
+    subset: Pack,
     arm: Arm,
     taught_with: TrainingSet | None,
-    images_seen: int,
     advance: Advance,
 ) -> Evaluation:
     """What a classifier that learned from `taught_with`, or nothing, says about the test images."""
     if taught_with is None:
-        return _most_frequent(material)
+        return _most_frequent(np.asarray(subset.labels), material)
     augmentation = AUGMENTATIONS[arm.augment]
     flips = plan.recipe is not None and plan.recipe.flips
     net = train_classifier(
         taught_with.pixels,
         taught_with.labels,
         len(material.classes),
-        images_seen=images_seen,
+        images_seen=plan.classifier_plan.images_seen(len(subset)),
         seed=_classifier_seed(cell, plan),
+        plan=plan.classifier_plan,
+        weights=taught_with.weights,
         augment=partial(augmentation, flips=flips) if augmentation else None,
         advance=advance,
     )
     return evaluate(net, *material.test)
 
 
-def _most_frequent(material: Material) -> Evaluation:
-    """Always the most frequent class; its loss is that of stating the class frequencies."""
-    counts = np.array([len(members) for members in material.pool])
-    labels = np.asarray(material.test.labels)
-    with np.errstate(divide="ignore"):  # a class without any image is never expected
-        stated = np.log(counts / counts.sum())
-    return Evaluation(np.tile(stated, (len(labels), 1)), labels)
+def _most_frequent(learned: np.ndarray, material: Material) -> Evaluation:
+    """Always the most frequent class of the labels `learned`; its loss is that of stating the class frequencies."""
+    frequencies = np.bincount(learned, minlength=len(material.classes)) / len(learned)
+    return Evaluation(np.tile(np.log(frequencies), (len(material.test.labels), 1)), np.asarray(material.test.labels))
 
 
 def _by_class(found: Evaluation) -> list[float | None]:

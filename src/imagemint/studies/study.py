@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from imagemint import __version__, files
+from imagemint.classifiers.training import check_classifier
 from imagemint.config import AnyRecipe, flat, load_recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import StudyError
@@ -65,6 +66,7 @@ def study(
     plan = make_plan(recipe, **options)
     material = find_material(pack, test, plan.arms)
     _check_budgets(plan, material)
+    check_classifier(plan.classifier, pack.channels, pack.size)
     _check_recipe(plan, material)
     facts, rows = _settled(out, plan, material, test)
     for remark in material.remarks():
