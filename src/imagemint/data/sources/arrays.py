@@ -53,6 +53,8 @@ def reading(where: str) -> Iterator[None]:
         yield
     except Damaged as error:
         raise SourceError(f"{where} {error}", "a whole file", "fetch or make it again") from None
+    except FileNotFoundError:
+        raise SourceError(f"{where} is a link to nothing", "a file", "fetch it again") from None
     except OSError as error:
         if error.errno not in (None, errno.EINVAL):  # the machine's; a damaged zip leads to before its beginning
             raise

@@ -10,8 +10,10 @@ import numpy as np
 
 from imagemint.data.decode import Item
 from imagemint.data.pack import UNLABELLED
+from imagemint.data.sources.arrays import reading
 from imagemint.data.sources.tree import Tree
 from imagemint.errors import SourceError
+from imagemint.files import open_regular
 from imagemint.words import counted
 
 # Columns and features by their usual names; the first that is there is taken.
@@ -20,7 +22,7 @@ LABEL = ("label", "labels", "class", "fine_label", "image/class/label")
 
 
 def paths(tree: Tree, names: Sequence[str]) -> list[Path]:
-    """Where the shards lie on the disk; SourceError where they lie in an archive."""
+    """Where the shards lie on the disk; SourceError where they lie in an archive or are no files."""
     found = []
     for name in names:
         item = tree.files[name]
@@ -28,7 +30,8 @@ def paths(tree: Tree, names: Sequence[str]) -> list[Path]:
             raise SourceError(
                 f"{name} lies inside the archive {tree.title}", "a folder of shards", "unpack the archive"
             )
-        found.append(Path(item))
+        with reading(f"{name} of {tree.title}"), open_regular(item):  # no pipe, device or link to nothing
+            found.append(Path(item))
     return found
 
 

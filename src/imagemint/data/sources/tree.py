@@ -83,9 +83,12 @@ class Tree:
 
     @contextmanager
     def stream(self, name: str) -> Iterator[BinaryIO | gzip.GzipFile]:
-        """A file to read from front to back, unpacked on the way where it is gzipped; not all in memory at once."""
+        """A file to read from front to back, unpacked on the way where it is gzipped; not all in memory at once.
+
+        Raises Damaged and FileNotFoundError, as `open_regular` does.
+        """
         item = self.files[name]
-        with open(item, "rb") if isinstance(item, str) else io.BytesIO(self.content(name)) as file:
+        with open_regular(item) if isinstance(item, str) else io.BytesIO(self.content(name)) as file:
             if name.casefold().endswith(".gz"):
                 with gzip.GzipFile(fileobj=file) as unpacked:
                     yield unpacked
