@@ -149,3 +149,11 @@ def test_every_class_keeps_its_number_of_images() -> None:
         for label, count in ((-1, 5), (3, 1), (4, 9)):
             assert (weights[:, labels == label].sum(1) == count).all()
     assert drawn.sample.max() > 1
+
+
+def test_diversity_is_1_where_neither_side_differs_and_does_not_depend_on_how_many_images_there_are() -> None:
+    same, labels = np.ones((4, 2)), np.zeros(4, np.int64)
+    assert diversity((same, labels), (same, labels), (ones(4), ones(4))).tolist() == [1.0]
+    pair, many = np.array([[0.0], [2.0]]), np.array([[0.0], [2.0]] * 3)  # variances 2 and 6/5
+    found = diversity((pair, labels[:2]), (many, np.zeros(6, np.int64)), (ones(2), ones(6)))
+    assert found[0] == pytest.approx(np.sqrt(1.2 / 2))
