@@ -278,10 +278,12 @@ def _write_decoded(
 def _found_levels(contents: Contents, over: Spread) -> tuple[float, float]:
     """The smallest and the largest value of the images of more than 8 bits; it decodes them all."""
     found: Range | None = None
-    with progress.progress(len(contents.labels), "levels") as advance:
+    left = len(contents.labels)
+    with progress.progress(left, "levels") as advance:
         for each in over(value_range, _chunks(contents.each(), _LOOKED_AT), None):
             found = each | found if each else found
-            advance(min(_LOOKED_AT, len(contents.labels)))
+            advance(min(_LOOKED_AT, left))
+            left -= min(_LOOKED_AT, left)
     if found is None or found.low == found.high:
         what = "no image has more than 8 bits per sample" if found is None else f"every value is {found.low:g}"
         raise SourceError(f"{what}, but --levels was given", "gray images of more than 8 bits", "leave it out")
