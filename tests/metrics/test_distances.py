@@ -157,3 +157,12 @@ def test_diversity_is_1_where_neither_side_differs_and_does_not_depend_on_how_ma
     pair, many = np.array([[0.0], [2.0]]), np.array([[0.0], [2.0]] * 3)  # variances 2 and 6/5
     found = diversity((pair, labels[:2]), (many, np.zeros(6, np.int64)), (ones(2), ones(6)))
     assert found[0] == pytest.approx(np.sqrt(1.2 / 2))
+
+
+def test_diversity_of_weighed_images_is_that_of_repeated_ones() -> None:
+    sample, real, labels = points(30, 4, 1), points(40, 4, 2) + 3, np.zeros(40, np.int64)
+    w, v = (np.random.default_rng(n).integers(0, 3, n) for n in (30, 40))
+    found = diversity((sample, labels[:30]), (real, labels), (w[None].astype(float), v[None].astype(float)))
+    repeated = sample.repeat(w, 0), real.repeat(v, 0)
+    sides = [(rows, np.zeros(len(rows), np.int64)) for rows in repeated]
+    assert found == pytest.approx(diversity(sides[0], sides[1], (ones(w.sum()), ones(v.sum()))))
