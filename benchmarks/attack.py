@@ -377,7 +377,9 @@ def damage(rng: random.Random, root: Path) -> str:
         return f"{name} renamed to {target.name!r}"
     if action < 0.9:
         folder = path.parent if path.parent != root else root / "linked"
-        (folder if folder.is_dir() else root).joinpath("up").symlink_to(root)
+        link = (folder if folder.is_dir() else root) / "up"
+        if not link.is_symlink():
+            link.symlink_to(root)
         return f"a link to the top beside {name}"
     path.unlink()
     what = rng.choice(("pipe", "device", "folder", "ring", "dangling", "missing", "passwd"))

@@ -473,3 +473,15 @@ def test_a_shard_inside_an_archive_is_not_guessed_at(tmp_path: Path) -> None:
     with tarfile.open(fileobj=inner, mode="w"):
         pass
     refused(tarred(tmp_path / "a.tar", {"x/0.tar": inner.getvalue()}), tmp_path, r"no images: x/0\.tar; .*unpack")
+
+
+def test_a_member_that_comes_again_in_a_tar_is_said(tmp_path: Path, said: list[str]) -> None:
+    """As `tar -r` leaves it; unpacked by hand, the last one stays too."""
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, data in (("a.png", png(1)), ("a.cls", b"0"), ("b.png", png(2)), ("b.cls", b"1"), ("a.cls", b"1")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    made = pack(tmp_path / "a.tar", tmp_path / "p")
+    assert made.labels.tolist() == [1, 1]
+    assert any("one name, the last is taken: a.cls" in line for line in said)

@@ -280,13 +280,17 @@ def _zip(path: Path, encoding: str | None) -> Tree:
         if stat.S_ISLNK(info.external_attr >> 16) and info.file_size <= _LONGEST:  # its content is where it leads
             links[name] = _link(name, _content(place, name, path).decode(errors="replace"), path)
         else:
-            if name in files and is_image(name):
+            if name in files:
                 twice.append(name)
             files[name] = place
     _check_ratio(unpacked, path)
-    if twice:
-        remarks.append(f"several members of {path} have one name, the last is taken: {listed(sorted(twice), 3)}")
-    return _tidy(path, files, folders, links, remarks)
+    return _tidy(path, files, folders, links, [*remarks, *_one_name(twice, path)])
+
+
+def _one_name(twice: list[str], path: Path) -> list[str]:
+    """What is said of members that come again under a name: the last one counts, as when an archive is unpacked."""
+    names = sorted(name for name in set(twice) if not any(map(_is_junk, name.split("/"))))
+    return [f"several members of {path} have one name, the last is taken: {listed(names, 3)}"] if names else []
 
 
 def _zip_members(path: Path) -> list[zipfile.ZipInfo]:
@@ -378,6 +382,7 @@ def _tar(path: Path, start: bytes, stack: ExitStack, encoding: str | None) -> Tr
     files: dict[str, Item] = {}
     folders: set[str] = set()
     links: dict[str, str] = {}
+    twice: list[str] = []
     try:
         with open(plain, "rb") as file:
             members = list(tar.members(file, size))
@@ -395,12 +400,14 @@ def _tar(path: Path, start: bytes, stack: ExitStack, encoding: str | None) -> Tr
                 if member.kind == "sparse":
                     raise tar.Damaged(f"{name} is sparse")
                 _bounded(member.size, name, path)
+                if name in files:
+                    twice.append(name)
                 files[name] = Place(str(plain), member.offset, member.size, member.size)
     except tar.Damaged as error:
         raise SourceError(f"{path} is damaged ({error})", "a whole tar", "fetch or make it again") from None
     if members and members[-1].kind != "end":
         remarks.append(f"{path} has no mark at its end: the last images may be missing")
-    return _tidy(path, files, folders, links, remarks)
+    return _tidy(path, files, folders, links, [*remarks, *_one_name(twice, path)])
 
 
 _OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
