@@ -20,23 +20,79 @@ class Movement:
     rotate: float = 12.0  # degrees
     shear: float = 0.15  # radians, along x and along y
     zoom: float = 0.12  # 0.12: sizes from 0.88 to 1.12, the same in both directions
+    size: float = 1.0  # the middle of the sizes
 
 
 # Our choice: movements that leave a handwritten digit readable as the same digit (at 28 px: about 3 px of shift).
 CLASSIC = Movement()
 BRIGHTNESS = 0.2  # light is multiplied by 0.8..1.2; black stays black
+HARDER = Movement(rotate=1.6 * CLASSIC.rotate, shear=1.6 * CLASSIC.shear, zoom=1.6 * CLASSIC.zoom)
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """A row of AUGMENTATIONS: how far images are changed. A share of them may be changed `harder`."""
+
+    movement: Movement = CLASSIC
+    light: tuple[float, float] = (1.0, BRIGHTNESS)  # middle and reach of the factor that the light is multiplied by
+    flips: bool = False  # whether half of the images are mirrored even where a caller does not ask for it
+    harder: Movement | None = None
+    harder_share: float = 0.0  # of the images, 0 to 1
+    cutout: float = 0.0  # largest side of the square that is covered in harder images, as a share of the image's side
+
+
+AUGMENTATIONS: dict[str, Ranges] = {
+    "classic": Ranges(),
+    # 30 % moved 1.6 times as far, with a square of up to 10 of 28 pixels covered (DeVries & Taylor 2017). On two
+    # tuning draws of MNIST, 20 images per class, it gave 0.53 points over classic.
+    "strong": Ranges(harder=HARDER, harder_share=0.3, cutout=10 / 28),
+    # Sterzinger, Stippel & Zogaj 2020: mirrored, light times 0.2 to 1, turned by up to 25 degrees and enlarged up to
+    # twice (their zoom of 0.5 to 1 is the part of the image that is left; sizes are drawn evenly here, there parts).
+    "sterzinger": Ranges(Movement(shift=0, rotate=25, shear=0, zoom=0.5, size=1.5), light=(0.6, 0.4), flips=True),
+}
+
+
+def augment(images: torch.Tensor, generator: torch.Generator, ranges: Ranges, *, flips: bool = False) -> torch.Tensor:
+    """Each image changed differently within `ranges`: float `[n, c, h, w]` in [-1, 1] -> the same shape and range.
+
+    `flips` mirrors half of the images left to right; ask for it only where a mirror image keeps its class.
+    """
+    flips = flips or ranges.flips
+    if ranges.harder is None:
+        return _lit(affine(images, generator, ranges.movement, flips=flips), generator, ranges)
+    harder = torch.rand(len(images), generator=generator, device=generator.device) < ranges.harder_share
+    harder = harder.to(images.device)
+    changed = torch.empty_like(images)
+    changed[~harder] = affine(images[~harder], generator, ranges.movement, flips=flips)
+    changed[harder] = _covered(
+        affine(images[harder], generator, ranges.harder, flips=flips), generator, ranges.cutout
+    )
+    return _lit(changed, generator, ranges)
 
 
 def classic(
     images: torch.Tensor, generator: torch.Generator, *, flips: bool = False, movement: Movement = CLASSIC
 ) -> torch.Tensor:
-    """Each image moved, and lit, differently: float `[n, c, h, w]` in [-1, 1] -> the same shape and range.
+    """`augment` within the ranges `classic`, or another `movement`."""
+    return augment(images, generator, Ranges(movement), flips=flips)
 
-    `flips` mirrors half of the images left to right; ask for it only where a mirror image keeps its class.
-    """
-    images = affine(images, generator, movement, flips=flips)
-    light = 1 + _uniform(len(images), generator, BRIGHTNESS).to(images.device).view(-1, 1, 1, 1)
+
+def _lit(images: torch.Tensor, generator: torch.Generator, ranges: Ranges) -> torch.Tensor:
+    """Each image darker or brighter; black stays black."""
+    middle, reach = ranges.light
+    light = middle + _uniform(len(images), generator, reach).to(images.device).view(-1, 1, 1, 1)
     return ((images + 1) * light - 1).clamp(-1, 1)
+
+
+def _covered(images: torch.Tensor, generator: torch.Generator, largest: float) -> torch.Tensor:
+    """A square of each image covered by its mean colour; sides from 0 to `largest` of the image's, anywhere in it."""
+    n, _, h, w = images.shape
+    side, down, across = (torch.rand(n, 1, 1, 1, generator=generator, device=generator.device) for _ in range(3))
+    rows = (torch.arange(h).view(1, 1, h, 1) + 0.5) / h
+    columns = (torch.arange(w).view(1, 1, 1, w) + 0.5) / w
+    half = side.cpu() * largest / 2
+    inside = ((rows - down.cpu()).abs() < half) & ((columns - across.cpu()).abs() < half)
+    return torch.where(inside.to(images.device), images.mean((2, 3), keepdim=True), images)
 
 
 def affine(
@@ -60,7 +116,7 @@ def affine(
     shift = torch.stack([_uniform(n, generator, movement.shift * w), _uniform(n, generator, movement.shift * h)], 1)
     angle = torch.deg2rad(_uniform(n, generator, movement.rotate))
     shear_x, shear_y = (_uniform(n, generator, movement.shear).tan() for _ in range(2))
-    zoom = 1 + _uniform(n, generator, movement.zoom)
+    zoom = movement.size + _uniform(n, generator, movement.zoom)
     mirrored = torch.rand(n, generator=generator, device=generator.device) < 0.5
     if flips:
         images = torch.where(mirrored[rank::world].to(images.device)[:, None, None, None], images.flip(-1), images)

@@ -6,7 +6,9 @@ recipe is said to have minted. A sign that is turned anywhere on the way turns a
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,9 +18,10 @@ import numpy as np
 import pytest
 
 from imagemint.data.pack import Pack
-from imagemint.pages.study_page import study
+from imagemint.pages.study_page import report, study
 from imagemint.studies import rows
 from imagemint.studies.results import Study, open_study
+from imagemint.studies.statistics import SCORES
 from tests.digits import digits, write
 
 WORDS = {"helps": "Yes.", "hurts": "No.", "no measurable effect": "No measurable effect"}
@@ -59,11 +62,13 @@ SETTINGS: dict[str, Any] = {
 
 
 def check(found: Study, arm: str, baseline: str, truth: str) -> None:
-    """The verdict, the rows that it rests on, the terminal's line and the page say the same."""
+    """The verdict, the scores that it rests on, the terminal's line and the page say the same."""
     verdict = found.difference("all", arm, baseline)
-    assert verdict is not None and verdict.word == truth
-    means = {name: np.mean([row.accuracy for row in found.rows if row.arm == name]) for name in (arm, baseline)}
-    assert verdict.interval.mean == pytest.approx(means[arm] - means[baseline])
+    assert verdict is not None and (verdict.word, verdict.score) == (truth, found.score)
+    rows = {name: [row for row in found.rows if row.arm == name] for name in (arm, baseline)}
+    sign = -1 if found.score == "log-loss" else 1  # the one score of which less is better
+    means = {name: sign * np.mean([row.scores[found.score] for row in rows[name]]) for name in rows}
+    assert verdict.interval.mean == pytest.approx(means[arm] - means[baseline], abs=1e-5)
     if truth != "no measurable effect":
         assert (means[arm] > means[baseline]) == (truth == "helps")
     assert re.search(rf"{re.escape(f'{arm} against {baseline}')}: {truth}\b", found.summary())
@@ -73,16 +78,30 @@ def check(found: Study, arm: str, baseline: str, truth: str) -> None:
     assert open_study(found.path).verdicts == found.verdicts
 
 
-@pytest.mark.parametrize("truth", WORDS)
-def test_a_pack_of_known_worth_gets_the_right_verdict(packs: dict[str, Pack], tmp_path: Path, truth: str) -> None:
+@pytest.fixture(scope="module")
+def whole(packs: dict[str, Pack], tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """All three packs in one study."""
+    arms = ["classic", *(f"pack:{packs[truth].path}" for truth in WORDS)]
+    return study(packs["few"], packs["test"], None, tmp_path_factory.mktemp("whole") / "out", arms=arms, **SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("truth", "score"),
+    # Copies change the order of what is seen, by which log loss can tell; equal answers: test_study.
+    [(truth, score) for truth in WORDS for score in SCORES if (truth, score) != ("no measurable effect", "log-loss")],
+)
+def test_a_pack_of_known_worth_gets_the_right_verdict_by_every_score(
+    whole: Study, packs: dict[str, Pack], tmp_path: Path, truth: str, score: str
+) -> None:
+    shutil.copytree(whole.path, tmp_path / "out")
+    facts = json.loads((tmp_path / "out" / "study.json").read_text())
     arm = f"pack:{packs[truth].path}"
-    found = study(packs["few"], packs["test"], None, tmp_path / "out", arms=["real", "classic", arm], **SETTINGS)
+    facts["extent"]["arms"], facts["settings"]["score"] = ["classic", arm], score
+    (tmp_path / "out" / "study.json").write_text(json.dumps(facts))
+    report(tmp_path / "out")
+    found = open_study(tmp_path / "out")
     check(found, arm, "classic", truth)
-    assert {row.arm: row.minted for row in found.rows} == {
-        "real": None,
-        "classic": None,
-        arm: packs[truth].fingerprint,
-    }
+    assert {row.minted for row in found.rows if row.arm == arm} == {packs[truth].fingerprint}
     page = found.report.read_text(encoding="utf-8")
     assert "leaks cannot be excluded" in page and "Do more images help?" in page
 

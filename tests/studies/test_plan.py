@@ -21,6 +21,7 @@ from imagemint.config import load_recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import ImagemintError, StudyError
 from imagemint.pages.study_page import command_again, report, study
+from imagemint.studies.arms import USUAL
 from imagemint.studies.plan import StudyPlan, make_plan
 from tests.digits import digits, write
 
@@ -161,7 +162,7 @@ def test_a_study_of_an_earlier_version_opens_and_goes_on(tmp_path: Path) -> None
         classifier_images=64,
     )
     assert (tmp_path / "study" / "rows.jsonl").read_text().startswith(old)
-    assert len(made.rows) == 3 * 7
+    assert len(made.rows) == 3 * len(USUAL)
     assert {row.repeat for row in made.rows} == {0, 1, 2}
     after = json.loads((tmp_path / "study" / "study.json").read_text())["settings"]
     assert {key: after[key] for key in settings} == settings

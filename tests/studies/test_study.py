@@ -20,8 +20,9 @@ from imagemint.files import append_line
 from imagemint.pages.study_page import report, study
 from imagemint.runs import Finding
 from imagemint.studies import rows as module
-from imagemint.studies.arms import ARMS, USUAL, Arm, Images, Sources, oversampled, real, times_seen, weighted
+from imagemint.studies.arms import ARMS, FREE, USUAL, Arm, Images, Sources, oversampled, real, times_seen, weighted
 from imagemint.studies.results import Study, open_study
+from imagemint.studies.statistics import SCORES
 from tests.digits import NAMES, digits, write
 
 
@@ -34,7 +35,7 @@ class FakeGan:
 
     def train(self, pack: Pack, recipe: Any, run: Path, **options: Any) -> SimpleNamespace:
         self.trained_on.append(pack)
-        self.calls.append(options)
+        self.calls.append({"recipe": recipe, **options})
         return SimpleNamespace(path=run, pack=pack)
 
     def mint(self, run: SimpleNamespace, dest: Path, *, counts: Mapping[str, int], seed: int) -> Pack:
@@ -87,9 +88,11 @@ def test_a_study_has_a_row_for_everything_and_a_verdict(
     by_arm = {(row.budget, row.arm): row.accuracy for row in found.rows}
     assert by_arm["5", "floor"] < 0.15 and by_arm["20", "real"] > by_arm["20", "floor"]
     assert list(found.verdicts) == ["5", "20"]
-    assert next((d.arm, d.baseline) for d in found.verdicts["5"]) == ("mix+classic", "classic")
+    first = found.verdicts["5"][0]
+    assert (first.arm, first.baseline, first.chosen) == ("mix+strong", found.best_free("5"), True)
+    assert found.difference("5", "mix+strong", FREE) is first
     assert "mix+classic against classic" in found.summary() and found.report.is_file()
-    assert [call["images"] for call in gan.calls] == [64] * 4 and all(call["resume"] for call in gan.calls)
+    assert [call["recipe"].images for call in gan.calls] == [64] * 4 and all(call["resume"] for call in gan.calls)
     assert len({call["seed"] for call in gan.calls}) == 4
 
 
@@ -127,6 +130,9 @@ def test_equal_arms_give_exactly_the_same_answers(
     found = quick(packs, tmp_path / "out", budgets=[5], arms=["real", "twin", "classic"])
     same = found.difference("5", "twin", "real")
     assert same is not None and (same.interval.mean, same.interval.se) == (0, 0)
+    for score in SCORES:
+        twins = [found.values("5", arm, [0, 1], score) for arm in ("twin", "real")]
+        assert np.array_equal(twins[0], twins[1]) and twins[0].shape == (2, len(found.test_labels))
     for repeat in (0, 1):
         assert np.array_equal(found.predictions("5", repeat, "twin"), found.predictions("5", repeat, "real"))
         assert not np.array_equal(found.predictions("5", repeat, "classic"), found.predictions("5", repeat, "real"))
@@ -204,7 +210,13 @@ def test_another_study_in_the_same_folder_is_refused(packs: tuple[Pack, Pack], t
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"budgets": [5, 39]}, "digit"),
+        ({"budgets": [5, 1000]}, "no class has 1,000 images"),
+        ({"budgets": ["0%"]}, "'0%'"),
+        ({"budgets": ["101%"]}, "'101%'"),
+        ({"score": "auc"}, "score = auc .* one of accuracy"),
+        ({"rare": ["digit 11"]}, "rare names 'digit 11'"),
+        ({"class_shares": ["digit 0=0"]}, "'digit 0=0'"),
+        ({"class_shares": ["digit 11=5"]}, "class_shares names 'digit 11'"),
         ({"budgets": ["ten"]}, "'ten'"),
         ({"budgets": [0]}, "'0'"),
         ({"budgets": []}, "at least one budget"),
@@ -267,7 +279,7 @@ def test_report_of_an_unfinished_study_says_so(gan: FakeGan, packs: tuple[Pack, 
     lines = (out / "rows.jsonl").read_text().splitlines(keepends=True)
     for count in (0, 1, 9):
         (out / "rows.jsonl").write_text("".join(lines[:count]))
-        assert f"{count} of 28 classifiers" in report(out).read_text()
+        assert f"{count} of 36 classifiers" in report(out).read_text()
 
 
 def test_findings_of_a_training_stand_in_the_report(packs: tuple[Pack, Pack], tmp_path: Path) -> None:
@@ -307,7 +319,16 @@ def test_as_many_minted_as_real_are_mixed_as_they_are() -> None:
 def unequal() -> Sources:
     labels = np.repeat([0, 2, 3], [7, 3, 1])
     pixels = np.arange(11, dtype=np.uint8).reshape(-1, 1, 1, 1)
-    return Sources(real=Images(pixels, labels), minted=None, pack=None, real_share=0.5, seed=0)
+    return Sources(
+        real=Images(pixels, labels),
+        minted=None,
+        pack=None,
+        classes=NAMES[:4],
+        real_share=0.5,
+        shares={},
+        seed=0,
+        teacher=lambda pixels: pixels,
+    )
 
 
 def test_oversampling_shows_every_class_as_often_and_every_image_at_least_once() -> None:

@@ -1,16 +1,24 @@
 """The arms of a study: what a classifier learns from. A new arm is one function and one row of ARMS.
 
 An arm's function gets the images that a budget and repeat has to teach with (`Sources`) and gives the images that the
-classifier is trained on (`TrainingSet`). It never sees a test image.
+classifier is trained on (`TrainingSet`). What is minted for it is the row's `minting`. It never sees a test image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
+
+from imagemint import seeds
+
+Source = Literal["real", "minted", "pack"]
+RARE = 0.5  # classes with fewer than this share of the largest class's images are rare, where none are named
+UNEQUAL = 2.0  # classes are unequal where the largest has at least so many times the images of the smallest
+NOISE = 25.0  # levels of 255: standard deviation of the noise of arm `noisy`; our choice
+OTHERS = "*"  # in shares of real images per class: every class that is not named
 
 
 class Images(NamedTuple):
@@ -25,10 +33,13 @@ class Sources:
     """What there is to teach with at one budget and repeat."""
 
     real: Images  # the labelled real images of the budget
-    minted: Images | None  # what the recipe minted from them; None where the arm does not learn from it
+    minted: Images | None  # what was minted for the arm from them; None where the arm does not learn from it
     pack: Images | None  # the images of the pack that the arm names
+    classes: Sequence[str]
     real_share: float  # of what is seen, where real images are mixed with others
+    shares: Mapping[str, float]  # of the real images of each class, 0 to 1, for arm `class-shares`
     seed: int
+    teacher: Callable[[np.ndarray], np.ndarray]  # uint8 [n, c, h, w] -> probabilities [n, classes]; learned `real`
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +47,13 @@ class TrainingSet:
     """What a classifier is trained on. An image that stands there twice is seen twice as often."""
 
     pixels: np.ndarray  # uint8 [n, c, h, w]
-    labels: np.ndarray  # int64 [n] in 0..classes-1; or float [n, classes], the probability of each class
+    labels: np.ndarray  # int64 [n], in 0..classes-1; or float [n, classes], each row a distribution
     n_real: int  # different real images among them
     n_added: int  # different other images among them
     weights: np.ndarray | None = None  # float [n]: how much each image counts in the loss; None: all the same
+
+
+# --- what an arm's classifier is trained on ---------------------------------------------------------------------
 
 
 def real(sources: Sources) -> TrainingSet:
@@ -75,15 +89,59 @@ def real_and_minted(sources: Sources) -> TrainingSet:
     return _mixed(sources.real, sources.minted, sources.real_share)
 
 
+def together(sources: Sources) -> TrainingSet:
+    """Real and minted images, each seen equally often."""
+    assert sources.minted is not None
+    pixels, labels = (np.concatenate(both) for both in zip(sources.real, sources.minted, strict=True))
+    return TrainingSet(pixels, labels, len(sources.real.labels), len(sources.minted.labels))
+
+
+def real_and_noisy(sources: Sources) -> TrainingSet:
+    """Real images, and minted ones under normal noise of each pixel (a wish of Baker 2018)."""
+    assert sources.minted is not None
+    pixels, labels = sources.minted
+    noise = seeds.rng(sources.seed, "noisy arm").normal(0, NOISE, pixels.shape)
+    noisy = Images((pixels + noise).round().clip(0, 255).astype(np.uint8), labels)
+    return _mixed(sources.real, noisy, sources.real_share)
+
+
 def real_and_pack(sources: Sources) -> TrainingSet:
     """The real images and those of another pack, so that about `real_share` of what is seen is real."""
     assert sources.pack is not None
     return _mixed(sources.real, sources.pack, sources.real_share)
 
 
+def softened(sources: Sources) -> TrainingSet:
+    """Real images, and minted ones with the probabilities that a teacher of the real images gives them."""
+    assert sources.minted is not None
+    certain = Images(sources.real.pixels, np.eye(len(sources.classes))[sources.real.labels])
+    soft = Images(sources.minted.pixels, sources.teacher(sources.minted.pixels))
+    return _mixed(certain, soft, sources.real_share)
+
+
+def distilled(sources: Sources) -> TrainingSet:
+    """The real images, with the teacher's probabilities as labels."""
+    pixels = sources.real.pixels
+    return TrainingSet(pixels, sources.teacher(pixels), n_real=len(pixels), n_added=0)
+
+
+def replaced(shares: Callable[[Sources], Mapping[str, float]]) -> Callable[[Sources], TrainingSet]:
+    """A share of the real images of each class, and minted ones in place of the others: the total stays the same."""
+
+    def images(sources: Sources) -> TrainingSet:
+        labels, kept = sources.real.labels, []
+        for label, name in enumerate(sources.classes):
+            members = seeds.rng(sources.seed, "share arm", label).permutation(np.flatnonzero(labels == label))
+            kept.append(members[: kept_of(len(members), share_of(shares(sources), name))])
+        rows = np.sort(np.concatenate(kept))
+        return together(replace(sources, real=Images(sources.real.pixels[rows], labels[rows])))
+
+    return images
+
+
 def _mixed(real: Images, other: Images, real_share: float) -> TrainingSet:
     n_real, n_other = len(real.labels), len(other.labels)
-    times = times_seen(n_real, n_other, real_share)
+    times = times_seen(n_real, n_other, real_share) if n_other else np.ones(n_real, np.int64)
     pixels, labels = (np.concatenate(both).repeat(times, axis=0) for both in zip(real, other, strict=True))
     return TrainingSet(pixels, labels, n_real, n_other)
 
@@ -100,17 +158,108 @@ def times_seen(real: int, other: int, share: float) -> np.ndarray:
     return np.repeat([max(round(wanted), 1), max(round(1 / wanted), 1)], [real, other])
 
 
+def share_of(shares: Mapping[str, float], name: str) -> float:
+    """The share of a class, 0 to 1: its own, that of all others, or everything."""
+    return shares.get(name, shares.get(OTHERS, 1.0))
+
+
+def kept_of(images: int, share: float) -> int:
+    """How many of so many real images a share keeps; one at least.
+
+    >>> kept_of(50, 0.1), kept_of(3, 0.1), kept_of(0, 0.5)
+    (5, 1, 0)
+    """
+    return min(images, max(round(share * images), 1))
+
+
+# --- what is minted for an arm ----------------------------------------------------------------------------------
+
+
+class Need(NamedTuple):
+    """What the number of minted images may depend on."""
+
+    real: dict[str, int]  # real images of the budget, by class
+    per_class: int | None  # images to mint per class, where the plan says it
+    rare: Sequence[str]  # classes that the plan names as rare
+    shares: Mapping[str, float]  # as in Sources
+
+
+def as_many(need: Need) -> dict[str, int]:
+    """As many of each class as there are real ones, or as the plan says."""
+    return {name: count if need.per_class is None else need.per_class for name, count in need.real.items()}
+
+
+def filling(need: Need) -> dict[str, int]:
+    """What each class lacks of the largest."""
+    largest = max(need.real.values())
+    return {name: largest - count for name, count in need.real.items()}
+
+
+def for_rare(need: Need) -> dict[str, int]:
+    """What the rare classes lack of the largest, or as many as the plan says; none of the others."""
+    rare = set(need.rare or rare_classes(need.real))
+    return {name: (need.per_class or count) if name in rare else 0 for name, count in filling(need).items()}
+
+
+def rare_classes(counts: Mapping[str, int]) -> list[str]:
+    """Classes with fewer than half of the images of the largest.
+
+    >>> rare_classes({"a": 10, "b": 4, "c": 5})
+    ['b']
+    """
+    return [name for name, count in counts.items() if count < RARE * max(counts.values())]
+
+
+def unequal(counts: Sequence[int]) -> bool:
+    """Whether the largest class has at least twice the images of the smallest.
+
+    >>> unequal([10, 5]), unequal([10, 6])
+    (True, False)
+    """
+    return max(counts) >= UNEQUAL * min(counts)
+
+
+def times_as_many(ratio: float) -> Callable[[Need], dict[str, int]]:
+    """`ratio` times as many of each class as there are real ones."""
+    return lambda need: {name: max(round(ratio * count), 1) for name, count in need.real.items()}
+
+
+def missing(shares: Callable[[Need], Mapping[str, float]]) -> Callable[[Need], dict[str, int]]:
+    """What stands in for the real images that a share leaves out."""
+    return lambda need: {
+        name: count - kept_of(count, share_of(shares(need), name)) for name, count in need.real.items()
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Minting:
+    """What is minted for an arm; arms with the same one share the images."""
+
+    name: str = ""  # of its folder, after budget and repeat
+    recipe: str = ""  # in place of the study's
+    counts: Callable[[Need], dict[str, int]] = as_many
+    screened: bool = False  # whether only images that a classifier of the real ones is sure of are kept
+
+
+USUALLY = Minting()
+
+
+# --- the table --------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, kw_only=True)
 class Arm:
     """One side of a study."""
 
     about: str  # for the report
     images: Callable[[Sources], TrainingSet] | None  # None: nothing is learned
-    learns_from: tuple[Literal["real", "minted", "pack"], ...]
-    augment: Literal["none", "classic"] = "none"  # studies.cell.AUGMENTATIONS
+    learns_from: tuple[Source, ...]
+    augment: str = "none"  # or a row of augment.AUGMENTATIONS
     against: tuple[str, ...] = ()  # arms that it is compared with
     subject: str = ""  # how the answer begins, where the arm is the one that the report is about
     path: str = ""  # of the pack that the arm names
+    minting: Minting | None = None  # None: it learns from no minted images
+    free: bool = False  # whether it is a rival that needs the real images alone: one of them is the yardstick
 
     @property
     def real(self) -> bool:
@@ -122,23 +271,45 @@ class Arm:
         """Whether it learns from minted images, so that there must be a recipe."""
         return "minted" in self.learns_from
 
+    @property
+    def added(self) -> bool:
+        """Whether it learns from images beside the real ones of the budget."""
+        return self.minted or "pack" in self.learns_from
+
+
+FREE = "best free arm"  # what the first comparison is against: the row of ARMS that is chosen on training images
+BOTH: tuple[Source, ...] = ("real", "minted")
+FAIR = (FREE, "classic", "real")
+
+
+def _augmented(about: str, ranges: str) -> Arm:
+    return Arm(about=about, images=real, learns_from=("real",), augment=ranges, against=("classic",), free=True)
+
+
+def _mix(about: str, minting: Minting = USUALLY, **changes: object) -> Arm:
+    """Real and minted images, augmented as in `classic`."""
+    arm = Arm(about=about, images=real_and_minted, learns_from=BOTH, augment="classic", against=FAIR, minting=minting)
+    return replace(arm, **changes)  # type: ignore[arg-type]
+
 
 ARMS: dict[str, Arm] = {
     "floor": Arm(about="always the most frequent class", images=None, learns_from=()),
-    "real": Arm(about="the real images of the budget", images=real, learns_from=("real",)),
+    "real": Arm(about="the real images of the budget", images=real, learns_from=("real",), free=True),
     "minted": Arm(
         about="minted images alone",
         images=minted,
         learns_from=("minted",),
         against=("real",),
         subject="In place of the real images, minted images",
+        minting=USUALLY,
     ),
     "mix": Arm(
         about="real and minted images together",
         images=real_and_minted,
-        learns_from=("real", "minted"),
+        learns_from=BOTH,
         against=("real",),
         subject="Added to the real images, minted images",
+        minting=USUALLY,
     ),
     "classic": Arm(
         about="real images, shifted, rotated, sheared, zoomed and brightened or darkened at random",
@@ -147,6 +318,7 @@ ARMS: dict[str, Arm] = {
         augment="classic",
         against=("real",),
         subject="Ordinary augmentation",
+        free=True,
     ),
     "minted+classic": Arm(
         about="minted images, augmented the same way",
@@ -154,34 +326,56 @@ ARMS: dict[str, Arm] = {
         learns_from=("minted",),
         augment="classic",
         against=("real",),
+        minting=USUALLY,
     ),
-    "mix+classic": Arm(
-        about="real and minted images together, augmented the same way",
-        images=real_and_minted,
-        learns_from=("real", "minted"),
-        augment="classic",
-        against=("classic", "real"),
+    "mix+classic": _mix(
+        "real and minted images together, augmented the same way",
         subject="On top of ordinary augmentation, minted images",
     ),
-    "oversample": Arm(
-        about="as classic, with images of smaller classes repeated until all classes are equal",
+    "strong": _augmented("real images, augmented as in classic, 30 % of them further and partly covered", "strong"),
+    "mix+strong": _mix(
+        "real and minted images together, augmented as in strong",
+        augment="strong",
+        against=(FREE, "strong"),
+        subject="On top of strong augmentation, minted images",
+    ),
+    "sterzinger": _augmented(
+        "real images, augmented as by Sterzinger et al. 2020: mirrored, darkened, enlarged, turned", "sterzinger"
+    ),
+    "oversample": replace(
+        _augmented("as classic, with images of smaller classes repeated until all classes are equal", "classic"),
         images=oversampled,
-        learns_from=("real",),
-        augment="classic",
-        against=("classic",),
         subject="Repeated images of the smaller classes",
     ),
-    "class-weights": Arm(
-        about="as classic, with every class counting the same in the loss",
+    "class-weights": replace(
+        _augmented("as classic, with every class counting the same in the loss", "classic"),
         images=weighted,
-        learns_from=("real",),
-        augment="classic",
-        against=("classic",),
         subject="Equal weights for all classes",
     ),
+    "balanced": _mix(
+        "the real images, every class filled up to the largest with minted ones, augmented as in classic",
+        Minting(name="balanced", counts=filling),
+        images=together,
+        subject="Filling up the smaller classes, minted images",
+    ),
+    "minted-rare": _mix(
+        "the real images, and minted ones of the rare classes alone, augmented as in classic",
+        Minting(name="rare", counts=for_rare),
+        images=together,
+        subject="Added to the rare classes, minted images",
+    ),
 }
-# The arms of a study that names none.
-USUAL = ("floor", "real", "minted", "mix", "classic", "minted+classic", "mix+classic")
+USUAL = (  # the arms of a study that names none
+    "floor",
+    "real",
+    "minted",
+    "mix",
+    "classic",
+    "minted+classic",
+    "mix+classic",
+    "strong",
+    "mix+strong",
+)
 
 
 def _pack_arm(path: str) -> Arm:
@@ -190,13 +384,19 @@ def _pack_arm(path: str) -> Arm:
         images=real_and_pack,
         learns_from=("real", "pack"),
         augment="classic",
-        against=("classic",),
+        against=(FREE, "classic"),
         subject=f"On top of ordinary augmentation, the images of {path}",
         path=path,
     )
 
 
-FAMILIES: dict[str, Callable[[str], Arm]] = {"pack": _pack_arm}  # arms that take an argument: pack:PATH
+# Arms that take an argument, as in pack:PATH; None where the argument cannot be one.
+FAMILIES: dict[str, Callable[[str], Arm | None]] = {"pack": _pack_arm}
+FORMS = {"pack": "pack:PATH"}  # how they are written
+
+_FREE_ARM = Arm(
+    about="the best arm without other images, chosen on held-out training images", images=None, learns_from=()
+)
 
 
 def known(name: str) -> Arm | None:
@@ -212,8 +412,8 @@ def known(name: str) -> Arm | None:
 
 
 def find_arm(name: str) -> Arm:
-    """The arm of a name that was checked before."""
-    arm = known(name)
+    """The arm of a name that was checked before, or what FREE stands for."""
+    arm = _FREE_ARM if name == FREE else known(name)
     assert arm is not None, name
     return arm
 
@@ -225,10 +425,20 @@ def in_order(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(place, key=lambda name: place[name]))
 
 
+def free_arms(arms: Sequence[str]) -> list[str]:
+    """Those of some arms that one can be chosen from as the yardstick; none where there is nothing to choose."""
+    free = [name for name in arms if find_arm(name).free]
+    return free if len(free) > 1 and any(FREE in find_arm(name).against for name in arms) else []
+
+
 def comparisons(arms: Sequence[str]) -> list[tuple[str, str]]:
     """(arm, what it is compared with) for some arms. The first is the question that counts.
 
-    Comparisons with `classic` come first: do other images beat what augmentation gives for free?
+    First come comparisons with the best arm that needs no other images: do these beat what can be had for free?
+    Images are given their best chance there: on top of the strongest augmentation that the study has.
     """
     against = {name: find_arm(name).against for name in arms}
-    return [(name, base) for base in ("classic", "real") for name in arms if base in against[name] and base in arms]
+    bases = [FREE, "classic", *(name for name in arms if name not in ("classic", "real")), "real"]
+    there = {*arms, *([FREE] if free_arms(arms) else [])}
+    strongest_first = sorted(arms, key=lambda name: name != "mix+strong")
+    return [(name, base) for base in bases for name in strongest_first if base in there and base in against[name]]

@@ -6,9 +6,11 @@ OUT/
   subsets/10-0/             pack: the real images of budget 10, repeat 0
   runs/10-0/                the GAN that was trained on that subset and on nothing else
   minted/10-0/              pack: what it minted
+  minted/10-0-balanced/     pack: what was minted for arms that want other images; runs/10-0-pca/ likewise
   rows.jsonl                one line for every (budget, repeat, arm)
   predictions/labels.npy    the class of each test image
   predictions/10-0-mix.npy  what the classifier of arm `mix` says about each test image
+  predictions/10-0-mix.log.npy  the log probability that it gives to the class of each test image
   report.html
 """
 
@@ -30,6 +32,19 @@ from imagemint.settings import Strict
 from imagemint.studies.arms import ARMS
 from imagemint.studies.plan import Extent, Settings, StudyPlan
 from imagemint.words import counted, listed
+
+# Settings that studies of earlier versions do not say; what they did is the default.
+_SINCE = {
+    "real_share",
+    "classifier",
+    "classifier_learning_rate",
+    "classifier_decay",
+    "classifier_batch_size",
+    "score",
+    "rare",
+    "class_shares",
+}
+FIRST_SCORE = "accuracy"  # of studies that do not say
 
 
 class PackNote(Strict):
@@ -74,6 +89,9 @@ class About(Strict):
     versions: dict[str, str]
     without_test: dict[str, int] = Field({})  # classes that are left out of both packs, and their training images
     added: dict[str, AddedNote] = Field({})  # of each arm that names a pack
+    near: int = 0  # training images that were left out as near copies of test images
+    twins: tuple[tuple[int, int], ...] = ()  # (training image, test image) of the first of them all, for the page
+    remarks: tuple[str, ...] = ()  # what else a person should know of what was done, one line each
 
 
 class Fixed(Settings):
@@ -81,10 +99,6 @@ class Fixed(Settings):
 
     pack: str
     test: str
-
-
-# Settings that studies of earlier versions do not say; what they did is the default.
-_SINCE = {"real_share", "classifier", "classifier_learning_rate", "classifier_decay", "classifier_batch_size"}
 
 
 class StudyFacts(Strict):
@@ -127,6 +141,10 @@ class Row(Strict):
     minted: str | None  # fingerprint of the pack of the other images
     test: str  # fingerprint of the test pack
     seconds: float
+    scores: dict[str, float] = Field({})  # every row of metrics.scores.SCORES
+    validation: float | None = (
+        None  # what a free arm reached on held-out images of its own training subset; higher is better
+    )
 
     @property
     def key(self) -> tuple[str, int, str]:
@@ -154,16 +172,28 @@ class Cell:
 
     @property
     def run(self) -> Path:
-        """The training of the GAN."""
-        return self.study / "runs" / self.name
+        """The training of the study's recipe."""
+        return self.run_of("")
 
     @property
     def minted(self) -> Path:
-        """The pack of minted images."""
-        return self.study / "minted" / self.name
+        """The pack of images that the study's recipe minted, in the usual numbers."""
+        return self.minted_for("")
+
+    def run_of(self, recipe: str) -> Path:
+        """The training of a recipe that an arm names; "": the study's."""
+        return self.study / "runs" / (f"{self.name}-{recipe}" if recipe else self.name)
+
+    def minted_for(self, minting: str) -> Path:
+        """The pack of images that were minted for the arms of a `Minting`, by its name."""
+        return self.study / "minted" / (f"{self.name}-{minting}" if minting else self.name)
+
+    def log_probabilities(self, arm: str) -> Path:
+        """The log probability that an arm's classifier gives to the class of each test image."""
+        return self.predictions(arm).with_suffix(".log.npy")
 
     def predictions(self, arm: str) -> Path:
-        """The answers of an arm's classifier; arms that name a path get a file name that any system takes."""
+        """The answers of an arm's classifier; arms that take an argument get a file name that any system takes."""
         name = arm
         if arm not in ARMS:
             digest = hashlib.sha256(arm.encode("utf-8", "surrogatepass")).hexdigest()
@@ -192,15 +222,35 @@ def save_classes(path: Path, values: np.ndarray) -> None:
 
 def load_classes(path: Path, classes: int, count: int | None = None) -> np.ndarray:
     """Class indices int64 `[n]` in 0..classes-1, `count` of them if that is known. Raises StudyError."""
-    try:
-        values = np.load(io.BytesIO(files.read_bytes(path)), allow_pickle=False)
-    except (files.Damaged, FileNotFoundError, ValueError, EOFError) as error:
-        raise _damaged(path, "is missing" if isinstance(error, FileNotFoundError) else str(error)) from None
+    values = _load(path)
     fits = values.ndim == 1 and values.dtype.kind == "i" and (count is None or len(values) == count)
     if not fits or not len(values) or values.min() < 0 or values.max() >= classes:
         raise _damaged(path, "does not hold a class for every test image")
     found: np.ndarray = values.astype(np.int64)
     return found
+
+
+def save_log_probabilities(path: Path, values: np.ndarray) -> None:
+    """Log probabilities `[n]` as a small .npy, whole or not at all."""
+    buffer = io.BytesIO()
+    np.save(buffer, values.astype(np.float32), allow_pickle=False)
+    files.write_bytes(path, buffer.getvalue())
+
+
+def load_log_probabilities(path: Path, count: int) -> np.ndarray:
+    """Log probabilities float64 `[count]`, at most 0; minus infinity is a probability of 0. Raises StudyError."""
+    values = _load(path)
+    if values.shape != (count,) or values.dtype != np.float32 or not (values <= 0).all():
+        raise _damaged(path, "does not hold a log probability for every test image")
+    return values.astype(np.float64)
+
+
+def _load(path: Path) -> np.ndarray:
+    try:
+        values: np.ndarray = np.load(io.BytesIO(files.read_bytes(path)), allow_pickle=False)
+    except (files.Damaged, FileNotFoundError, ValueError, EOFError) as error:
+        raise _damaged(path, "is missing" if isinstance(error, FileNotFoundError) else str(error)) from None
+    return values
 
 
 def read_facts(study: Path) -> StudyFacts:

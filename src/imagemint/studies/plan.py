@@ -6,6 +6,7 @@ from the fields of `StudyPlan`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,10 +19,12 @@ from imagemint.classifiers.plan import ClassifierPlan, Decay
 from imagemint.errors import RecipeError, StudyError
 from imagemint.recipe import AnyRecipe
 from imagemint.settings import Strict, in_words
-from imagemint.studies.arms import ARMS, FAMILIES, USUAL, find_arm, in_order, known
-from imagemint.words import split_list
+from imagemint.studies.arms import ARMS, FORMS, OTHERS, USUAL, find_arm, in_order, known
+from imagemint.studies.statistics import SCORES
+from imagemint.words import counted, split_list
 
 ALL = "all"  # the budget that takes every labelled image
+_BUDGET = re.compile(r"[0-9]{1,9}|[0-9]{1,2}(\.[0-9]{1,3})?%|100%")
 MOST_REPEATS = 1000
 MOST_IMAGES = 10**9
 
@@ -31,14 +34,14 @@ class Extent(Strict):
 
     budgets: tuple[str, ...] = Field(
         ("10", "50", ALL),
-        description="Real images per class, with commas; all: every labelled image.",
+        description="Real images per class, with commas; 10%: a tenth of the images of each class; all: every "
+        "labelled image.",
         json_schema_extra={"metavar": "N,N,..."},
     )
     repeats: int = Field(3, ge=1, le=MOST_REPEATS, description="Draws of the real images; 3 is little, 5 is good.")
     arms: tuple[str, ...] = Field(
         USUAL,
-        description=f"What classifiers learn from: {', '.join(ARMS)}, or pack:PATH (real images and those of any "
-        "pack together).",
+        description=f"What classifiers learn from: {', '.join([*ARMS, *FORMS.values()])}.",
         json_schema_extra={"metavar": "A,B,..."},
     )
 
@@ -47,18 +50,22 @@ class Extent(Strict):
     def _names_from_small_to_large(cls, given: Any) -> tuple[str, ...]:
         names = [str(each).strip() for each in _several(given)]
         for name in names:
-            if name != ALL and not (name.isascii() and name.isdigit() and len(name) < 10 and int(name) > 0):
-                raise ValueError(f"images per class or all, with commas, such as 10,50,all; not {name[:40]!r}")
+            if name != ALL and not (_BUDGET.fullmatch(name) and float(name.rstrip("%")) > 0):
+                raise ValueError(
+                    f"images per class, shares or all, with commas, such as 10,50%,all; not {name[:40]!r}"
+                )
         if not names:
             raise ValueError("at least one budget, such as 10,50,all")
-        numbers = sorted({int(name) for name in names if name != ALL})
-        return (*map(str, numbers), *([ALL] if ALL in names else []))
+        names = [ALL if name == "100%" else f"{float(name[:-1]):g}%" if "%" in name else name for name in names]
+        shares = sorted({name for name in names if "%" in name}, key=lambda name: float(name[:-1]))
+        numbers = sorted({int(name) for name in names if name != ALL and "%" not in name})
+        return (*map(str, numbers), *shares, *([ALL] if ALL in names else []))
 
     @field_validator("arms", mode="before")
     @classmethod
     def _known_arms(cls, given: Any) -> tuple[str, ...]:
         names = [str(each).strip() for each in _several(given)]
-        wanted = f"some of {', '.join([*ARMS, *(f'{family}:PATH' for family in FAMILIES)])}"
+        wanted = f"some of {', '.join([*ARMS, *FORMS.values()])}"
         for name in names:
             if not known(name):
                 raise ValueError(f"{wanted}; not {name[:200]!r}")
@@ -113,6 +120,23 @@ class Settings(Strict):
         "epoch) or constant.",
     )
     classifier_batch_size: int = Field(64, ge=1, le=65_536, description="Images per step of a classifier.")
+    score: str | None = Field(
+        None,
+        description=f"What the verdict is given for: {', '.join(SCORES)}; default: accuracy, or balanced-accuracy "
+        "where a class has at least twice as many images as another.",
+    )
+    rare: tuple[str, ...] = Field(
+        (),
+        description="Classes that arm minted-rare mints, with commas; default: those with fewer than half of the "
+        "images of the largest.",
+        json_schema_extra={"metavar": "NAME,NAME,..."},
+    )
+    class_shares: tuple[str, ...] = Field(
+        (),
+        description=f"Share of the real images of each class that arm class-shares keeps, in percent; {OTHERS} "
+        "stands for every other class.",
+        json_schema_extra={"metavar": "NAME=P,..."},
+    )
     minted_per_class: int | None = Field(
         None, ge=1, le=MOST_IMAGES, description="Images to mint per class; default: as many as there are real ones."
     )
@@ -121,15 +145,41 @@ class Settings(Strict):
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of everything random.")
 
+    @field_validator("score")
+    @classmethod
+    def _known_score(cls, name: str | None) -> str | None:
+        if name is not None and name not in SCORES:
+            raise ValueError(f"one of {', '.join(SCORES)}")
+        return name
+
+    @field_validator("rare", mode="before")
+    @classmethod
+    def _names(cls, given: Any) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(str(each) for each in _several(given)))
+
+    @field_validator("class_shares", mode="before")
+    @classmethod
+    def _shares(cls, given: Any) -> tuple[str, ...]:
+        found = {}
+        for each in (
+            [f"{name}={value}" for name, value in given.items()] if isinstance(given, dict) else _several(given)
+        ):
+            name, equals, share = str(each).rpartition("=")
+            percent = re.fullmatch(r"([0-9]{1,3}(\.[0-9]{1,3})?)%?", share.strip())
+            if not equals or not percent or not 0 < float(percent[1]) <= 100 or name.strip() in found:
+                raise ValueError(f"NAME=P with P above 0 and at most 100, every name once; not {str(each)[:60]!r}")
+            found[name.strip()] = float(percent[1])
+        return tuple(f"{name}={share:g}" for name, share in found.items())
+
     @property
-    def duration(self) -> dict[str, float]:
-        """`epochs` or `images`, where one of them replaces the recipe's."""
-        given = {"epochs": self.epochs, "images": self.images}
-        return {name: value for name, value in given.items() if value is not None}
+    def shares(self) -> dict[str, float]:
+        """`class_shares` by name, 0 to 1."""
+        pairs = (each.rpartition("=") for each in self.class_shares)
+        return {name: float(share) / 100 for name, _, share in pairs}
 
     @property
     def classifier_plan(self) -> ClassifierPlan:
-        """How every classifier of the study is trained."""
+        """How each classifier is trained."""
         return ClassifierPlan(
             classifier=self.classifier,
             learning_rate=self.classifier_learning_rate,
@@ -138,6 +188,12 @@ class Settings(Strict):
             epochs=self.classifier_epochs,
             at_least=self.classifier_images,
         )
+
+    @property
+    def duration(self) -> dict[str, float]:
+        """`epochs` or `images`, where one of them replaces the recipe's."""
+        given = {"epochs": self.epochs, "images": self.images}
+        return {name: value for name, value in given.items() if value is not None}
 
     def seed_for(self, purpose: str, budget: str, repeat: int) -> int:
         """31 bits: short enough to be typed again."""
@@ -170,7 +226,7 @@ def make_plan(recipe: str | Path | AnyRecipe | None, **options: Any) -> StudyPla
         raise StudyError(words.found, words.wanted, words.remedy) from None
     if plan.epochs is not None and plan.images is not None:
         raise StudyError(f"epochs {plan.epochs:g} and images {plan.images}", "one of the two", "leave one out")
-    minting = [name for name in plan.arms if find_arm(name).minted]
+    minting = [name for name in plan.arms if (each := find_arm(name).minting) and not each.recipe]
     if minting and plan.recipe is None:
         raise StudyError(
             f"arm {minting[0]} and no recipe",
@@ -188,7 +244,20 @@ def budget_in_words(budget: str) -> str:
     >>> budget_in_words("10"), budget_in_words("all")
     ('10 real images per class', 'all real images')
     """
-    return "all real images" if budget == ALL else f"{budget} real images per class"
+    if "%" in budget:
+        return f"{budget} of the real images of each class"
+    return "all real images" if budget == ALL else f"{counted(int(budget), 'real image')} per class"
+
+
+def images_of(budget: str, available: int) -> int:
+    """How many of the images of a class a budget takes: all of them where it has too few, one at least.
+
+    >>> images_of("10", 7), images_of("10%", 57), images_of("all", 57)
+    (7, 6, 57)
+    """
+    if "%" in budget:
+        return min(available, max(round(float(budget[:-1]) / 100 * available), 1))
+    return available if budget == ALL else min(available, int(budget))
 
 
 def _several(given: Any) -> Sequence[Any]:

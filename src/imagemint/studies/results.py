@@ -10,9 +10,20 @@ from pathlib import Path
 import numpy as np
 
 from imagemint.runs import Run, open_run
-from imagemint.studies.arms import comparisons
-from imagemint.studies.folder import Cell, Row, StudyFacts, labels_file, load_classes, read_facts, read_rows
+from imagemint.studies.arms import FREE, comparisons, free_arms
+from imagemint.studies.folder import (
+    FIRST_SCORE,
+    Cell,
+    Row,
+    StudyFacts,
+    labels_file,
+    load_classes,
+    load_log_probabilities,
+    read_facts,
+    read_rows,
+)
 from imagemint.studies.plan import budget_in_words
+from imagemint.studies.statistics import SCORES
 from imagemint.studies.verdict import Difference, Interval, compare, corrected, interval
 
 
@@ -38,6 +49,11 @@ class Study:
     def classes(self) -> list[str]:
         """Class names."""
         return self.facts.about.classes
+
+    @property
+    def score(self) -> str:
+        """What the verdict is given for, a row of statistics.SCORES."""
+        return self.facts.settings.score or FIRST_SCORE
 
     @property
     def report(self) -> Path:
@@ -76,7 +92,8 @@ class Study:
         return Cell(self.path, budget, repeat)
 
     def repeats(self, budget: str, *arms: str) -> list[int]:
-        """Repeats of a budget for which all of these arms are there."""
+        """Repeats of a budget for which all of these arms are there; FREE stands for the one that was chosen."""
+        arms = tuple(self.best_free(budget) or arm if arm == FREE else arm for arm in arms)
         done = [{row.repeat for row in self.rows if row.budget == budget and row.arm == arm} for arm in arms]
         return sorted(set.intersection(*done)) if done else []
 
@@ -94,27 +111,83 @@ class Study:
         """bool `[repeats, n]`: which test images the arm got right."""
         return np.stack([self.predictions(budget, repeat, arm) == self.test_labels for repeat in repeats])
 
+    def values(self, budget: str, arm: str, repeats: Sequence[int], score: str | None = None) -> np.ndarray:
+        """float64 `[repeats, n]`: one value per test image whose mean is the score; higher is better."""
+        row = SCORES[score or self.score]
+        if row.log_probabilities:
+            files = [self.cell(budget, repeat).log_probabilities(arm) for repeat in repeats]
+            given = [np.exp(load_log_probabilities(file, len(self.test_labels))) for file in files]
+            certain = np.zeros(len(self.test_labels), np.int64)  # the one column is the label's
+            return np.stack([row.per_image(certain, each[:, None]) for each in given])
+        answers = np.eye(len(self.classes))
+        said = [answers[self.predictions(budget, repeat, arm)] for repeat in repeats]
+        return np.stack([row.per_image(self.test_labels, each) for each in said])
+
+    def validations(self, budget: str) -> dict[str, float]:
+        """What each free arm reached on held-out images of its training subsets, mean over the same repeats."""
+        arms = free_arms(self.arms)
+        found = {
+            arm: {
+                row.repeat: row.validation
+                for row in self.rows
+                if (row.budget, row.arm) == (budget, arm) and row.validation is not None
+            }
+            for arm in arms
+        }
+        shared = set.intersection(*map(set, found.values())) if found else set()
+        return {arm: float(np.mean([found[arm][repeat] for repeat in sorted(shared)])) for arm in arms if shared}
+
+    def best_free(self, budget: str) -> str | None:
+        """The free arm of the best validation, the yardstick of the first comparison; None where none was chosen."""
+        found = self.validations(budget)
+        return max(found, key=lambda arm: found[arm]) if found else None
+
     @cached_property
     def verdicts(self) -> dict[str, list[Difference]]:
         """For each budget the differences of `comparisons` that can be computed, the question that counts first.
 
         Their p-values are corrected for the number of all of them.
         """
-        pairs = [(budget, *pair) for budget in self.budgets for pair in self.comparisons]
-        found = corrected([each for pair in pairs if (each := self._compared(*pair))])
+        pairs: dict[tuple[str, str, str], bool] = {}  # of two equal comparisons the first, which is with FREE
+        for budget in self.budgets:
+            for arm, base in self.comparisons:
+                against = self.best_free(budget) if base == FREE else base
+                if against is not None and against != arm:
+                    pairs.setdefault((budget, arm, against), base == FREE)
+        made = (self._compared(*pair, chosen) for pair, chosen in pairs.items())
+        found = corrected([each for each in made if each])
         return {budget: [each for each in found if each.budget == budget] for budget in self.budgets}
 
     def difference(self, budget: str, arm: str, baseline: str) -> Difference | None:
-        """The verdict on `arm` against `baseline`; None where there is no such comparison, or no repeat has both."""
-        found = self.verdicts.get(budget, [])
-        return next((each for each in found if (each.arm, each.baseline) == (arm, baseline)), None)
+        """The verdict on `arm` against `baseline` (FREE: the best free arm); None where it was not compared."""
+        for each in self.verdicts.get(budget, []):
+            if each.arm == arm and (each.chosen if baseline == FREE else each.baseline == baseline):
+                return each
+        return None
 
-    def _compared(self, budget: str, arm: str, baseline: str) -> Difference | None:
+    def _compared(self, budget: str, arm: str, baseline: str, chosen: bool) -> Difference | None:
         repeats = self.repeats(budget, arm, baseline)
         if not repeats:
             return None
         right, before = (self.right(budget, side, repeats) for side in (arm, baseline))
-        return compare(budget, arm, baseline, right, before, self.test_labels, len(self.classes))
+        mine, theirs = (self.values(budget, side, repeats) for side in (arm, baseline))
+        return compare(
+            budget,
+            arm,
+            baseline,
+            right,
+            before,
+            self.test_labels,
+            len(self.classes),
+            score=self.score,
+            values=(mine, theirs),
+            chosen=chosen,
+        )
+
+    def level(self, budget: str, arm: str) -> Interval | None:
+        """The study's score of an arm, as `values`, with its 95 % interval; None where there is no row."""
+        repeats = self.repeats(budget, arm)
+        return interval(self.values(budget, arm, repeats)) if repeats else None
 
     def accuracy(self, budget: str, arm: str) -> Interval | None:
         """Accuracy of an arm with its 95 % interval over repeats and test images; None where there is no row."""

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from dataclasses import replace
+from functools import cache, partial
 
 import numpy as np
-from torch import Tensor
 
 from imagemint import seeds
-from imagemint.augment import classic
-from imagemint.classifiers import Evaluation, evaluate, train_classifier
+from imagemint.augment import AUGMENTATIONS
+from imagemint.augment import augment as augmented
+from imagemint.classifiers import Classifier, Evaluation, evaluate, train_classifier
+from imagemint.classifiers.training import Augment
+from imagemint.config import load_recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.rewriting import rewrite
 from imagemint.fitting import train
+from imagemint.metrics.scores import SCORES
 from imagemint.minting import mint
 from imagemint.progress import Advance, progress
-from imagemint.studies.arms import Arm, Images, Sources, TrainingSet, find_arm
-from imagemint.studies.folder import Cell, Row, save_classes
+from imagemint.recipe import AnyRecipe
+from imagemint.studies import statistics
+from imagemint.studies.arms import Arm, Images, Minting, Need, Sources, TrainingSet, find_arm, free_arms
+from imagemint.studies.folder import FIRST_SCORE, Cell, Row, save_classes, save_log_probabilities
 from imagemint.studies.material import Material
-from imagemint.studies.plan import ALL, StudyPlan
+from imagemint.studies.plan import StudyPlan, images_of
 
-# What `Arm.augment` names; each takes `flips`, whether mirror images keep their class.
-AUGMENTATIONS: dict[str, Callable[..., Tensor] | None] = {"none": None, "classic": classic}
+HELD_OUT = 0.25  # of the images of each class of a subset, to choose the best free arm by
 
 
 def compute_rows(cell: Cell, plan: StudyPlan, material: Material, arms: Sequence[str]) -> Iterator[Row]:
@@ -32,26 +37,44 @@ def compute_rows(cell: Cell, plan: StudyPlan, material: Material, arms: Sequence
     All classifiers of a cell start from the same weights and see the same number of images.
     """
     subset = drawn_subset(cell, plan, material)
-    minted = minted_pack(cell, plan, subset) if any(find_arm(arm).minted for arm in arms) else None
+    real = _images(subset)
+    minted = {minting: minted_pack(cell, plan, subset, minting) for minting in _mintings(arms)}
     images_seen = plan.classifier_plan.images_seen(len(subset))
+    teach = partial(_taught, cell, plan, material, images_seen)
+    chosen_among = free_arms(plan.arms)
     taught = sum(find_arm(arm).images is not None for arm in arms)
-    with progress(taught * images_seen, "classify") as advance:
+    with progress((taught + sum(arm in chosen_among for arm in arms)) * images_seen, "classify") as advance:
+
+        @cache
+        def teacher() -> Classifier:
+            """What `classic` trains, for this arm alone: from other weights, in another order."""
+            teaching = TrainingSet(*real, n_real=len(subset), n_added=0)
+            return teach(find_arm("classic"), teaching, partial(advance, 0), purpose="teacher")
+
         for name in arms:
             started, arm = time.monotonic(), find_arm(name)
-            added, fingerprint = None, minted.fingerprint if minted and arm.minted else None
+            pack = minted[arm.minting] if arm.minting else None
+            added, fingerprint = None, pack.fingerprint if pack else None
             if arm.path:
                 added, note = material.added[name]
                 fingerprint = note.fingerprint
             sources = Sources(
-                real=_images(subset),
-                minted=_images(minted) if minted and arm.minted else None,
+                real=real,
+                minted=(_images(pack) if pack else _none_of(real)) if arm.minting else None,
                 pack=added,
+                classes=material.classes,
                 real_share=plan.real_share,
+                shares=plan.shares,
                 seed=_classifier_seed(cell, plan),
+                teacher=lambda pixels: np.exp(teacher().log_probabilities(pixels)),
             )
-            taught_with = arm.images(sources) if arm.images else None
-            found = _answers(cell, plan, material, subset, arm, taught_with, partial(advance, note=name))
+            if arm.images is None:
+                taught_with, found = None, _most_frequent(real.labels, material)
+            else:
+                taught_with = arm.images(sources)
+                found = evaluate(teach(arm, taught_with, partial(advance, note=name)), *material.test)
             save_classes(cell.predictions(name), found.predictions)
+            save_log_probabilities(cell.log_probabilities(name), _of_label(found))
             yield Row(
                 budget=cell.budget,
                 repeat=cell.repeat,
@@ -68,13 +91,15 @@ def compute_rows(cell: Cell, plan: StudyPlan, material: Material, arms: Sequence
                 minted=fingerprint,
                 test=material.test_fingerprint,
                 seconds=round(time.monotonic() - started, 2),
+                scores={each: score.compute(found.labels, found.probabilities) for each, score in SCORES.items()},
+                validation=_validated(arm, sources, plan, teach, advance) if name in chosen_among else None,
             )
 
 
 def subset_rows(budget: str, repeat: int, seed: int, pool: Sequence[np.ndarray]) -> np.ndarray:
     """Indices of the images of a budget, int64, ascending; those of smaller budgets of the repeat are among them."""
-    count = None if budget == ALL else int(budget)
-    drawn = [seeds.rng(seed, f"study subset {k}", repeat).permutation(each)[:count] for k, each in enumerate(pool)]
+    orders = [seeds.rng(seed, f"study subset {k}", repeat).permutation(each) for k, each in enumerate(pool)]
+    drawn = [each[: images_of(budget, len(each))] for each in orders]
     rows: np.ndarray = np.sort(np.concatenate(drawn))
     return rows
 
@@ -95,16 +120,38 @@ def drawn_subset(cell: Cell, plan: StudyPlan, material: Material) -> Pack:
     )
 
 
-def minted_pack(cell: Cell, plan: StudyPlan, subset: Pack) -> Pack:
-    """What the recipe mints, which sees the subset and nothing else: by default as many of each class as it has."""
-    if cell.minted.exists():
-        return open_pack(cell.minted)
-    assert plan.recipe is not None
-    seed = plan.seed_for("gan", cell.budget, cell.repeat)
-    run = train(subset, plan.recipe, cell.run, seed=seed, epochs=plan.epochs, images=plan.images, resume=True)
-    per_class = plan.minted_per_class
-    counts = subset.counts() if per_class is None else dict.fromkeys(subset.classes, per_class)
-    return mint(run, cell.minted, counts=counts, seed=plan.seed_for("mint", cell.budget, cell.repeat))
+def minted_pack(cell: Cell, plan: StudyPlan, subset: Pack, minting: Minting) -> Pack | None:
+    """What the recipe mints, which sees the subset and nothing else; None where no image is wanted.
+
+    The first images of a class are the same ones in every pack that the same training minted.
+    """
+    dest = cell.minted_for(minting.name)
+    if dest.exists():
+        return open_pack(dest)
+    counts = minting.counts(Need(subset.counts(), plan.minted_per_class, plan.rare, plan.shares))
+    if not any(counts.values()):
+        return None
+    run = train(
+        subset,
+        recipe_of(plan, minting),
+        cell.run_of(minting.recipe),
+        seed=plan.seed_for("gan", cell.budget, cell.repeat),
+        resume=True,
+    )
+    return mint(run, dest, counts=counts, seed=plan.seed_for("mint", cell.budget, cell.repeat))
+
+
+def recipe_of(plan: StudyPlan, minting: Minting) -> AnyRecipe:
+    """The study's recipe or the arm's own, for as long as the plan says."""
+    wanted = minting.recipe or plan.recipe
+    assert wanted is not None
+    recipe = load_recipe(wanted)
+    fitted = minting.recipe and "epochs" not in type(recipe).model_fields  # such a recipe has no duration
+    return recipe if fitted else load_recipe(recipe, plan.duration)
+
+
+def _mintings(arms: Sequence[str]) -> list[Minting]:
+    return list(dict.fromkeys(minting for arm in arms if (minting := find_arm(arm).minting)))
 
 
 def _classifier_seed(cell: Cell, plan: StudyPlan) -> int:
@@ -115,38 +162,73 @@ def _images(pack: Pack) -> Images:
     return Images(pack.pixels, np.asarray(pack.labels))
 
 
-def _answers(
+def _none_of(real: Images) -> Images:
+    return Images(real.pixels[:0], real.labels[:0])
+
+
+def _taught(
     cell: Cell,
     plan: StudyPlan,
     material: Material,
-    subset: Pack,
+    images_seen: int,
     arm: Arm,
-    taught_with: TrainingSet | None,
+    taught_with: TrainingSet,
     advance: Advance,
-) -> Evaluation:
-    """What a classifier that learned from `taught_with`, or nothing, says about the test images."""
-    if taught_with is None:
-        return _most_frequent(np.asarray(subset.labels), material)
-    augmentation = AUGMENTATIONS[arm.augment]
-    flips = plan.recipe is not None and plan.recipe.flips
-    net = train_classifier(
+    purpose: str = "classifier",
+) -> Classifier:
+    """A classifier that learned from `taught_with`."""
+    return train_classifier(
         taught_with.pixels,
         taught_with.labels,
         len(material.classes),
-        images_seen=plan.classifier_plan.images_seen(len(subset)),
-        seed=_classifier_seed(cell, plan),
+        images_seen=images_seen,
+        seed=plan.seed_for(purpose, cell.budget, cell.repeat),
         plan=plan.classifier_plan,
+        augment=_augmentation(arm, plan),
         weights=taught_with.weights,
-        augment=partial(augmentation, flips=flips) if augmentation else None,
         advance=advance,
     )
-    return evaluate(net, *material.test)
+
+
+def _augmentation(arm: Arm, plan: StudyPlan) -> Augment | None:
+    if arm.augment == "none":
+        return None
+    flips = plan.recipe is not None and plan.recipe.flips
+    return partial(augmented, ranges=AUGMENTATIONS[arm.augment], flips=flips)
+
+
+def _validated(
+    arm: Arm, sources: Sources, plan: StudyPlan, teach: Callable[..., Classifier], advance: Advance
+) -> float | None:
+    """The study's score of an arm that learned from a part of the real images, on the others; higher is better.
+
+    The split is the same for every arm. None where no class has two images. No test image plays a part.
+    """
+    assert arm.images is not None
+    labels = sources.real.labels
+    held_out = np.zeros(len(labels), bool)
+    for label in range(len(sources.classes)):
+        members = seeds.rng(sources.seed, "study validation", label).permutation(np.flatnonzero(labels == label))
+        if len(members) > 1:
+            held_out[members[: max(round(HELD_OUT * len(members)), 1)]] = True
+    if not held_out.any():
+        return None
+    kept = Images(sources.real.pixels[~held_out], labels[~held_out])
+    net = teach(arm, arm.images(replace(sources, real=kept)), partial(advance, note="choice"), purpose="choice")
+    found = evaluate(net, sources.real.pixels[held_out], labels[held_out])
+    score = statistics.SCORES[plan.score or FIRST_SCORE]
+    return float(score.per_image(found.labels, found.probabilities).mean())
 
 
 def _most_frequent(learned: np.ndarray, material: Material) -> Evaluation:
     """Always the most frequent class of the labels `learned`; its loss is that of stating the class frequencies."""
     frequencies = np.bincount(learned, minlength=len(material.classes)) / len(learned)
     return Evaluation(np.tile(np.log(frequencies), (len(material.test.labels), 1)), np.asarray(material.test.labels))
+
+
+def _of_label(found: Evaluation) -> np.ndarray:
+    """The log probability of the label of each image, float64 `[n]`."""
+    return np.minimum(found.log_probabilities[np.arange(len(found.labels)), found.labels], 0)
 
 
 def _by_class(found: Evaluation) -> list[float | None]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
 
 Values = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -70,6 +69,25 @@ def log_likelihood(labels: Labels, probabilities: Values) -> Values:
     return np.log(np.maximum(probabilities[np.arange(len(labels)), labels], _LEAST_PROBABILITY))
 
 
+@dataclass(frozen=True)
+class Score:
+    """A row of SCORES: what a verdict can be given for."""
+
+    per_image: Callable[[Labels, Values], Values]  # (labels, probabilities [n, k]) -> [n], higher is better
+    label: str
+    unit: str = "points"  # of a difference
+    scale: float = 100  # from differences of `per_image` to the unit
+    log_probabilities: bool = False  # whether it needs more than the most probable class
+
+
+SCORES: dict[str, Score] = {
+    "accuracy": Score(accuracy, "accuracy"),
+    "balanced-accuracy": Score(balanced_accuracy, "balanced accuracy (mean recall of the classes)"),
+    "macro-f1": Score(macro_f1, "macro F1 (mean F1 of the classes)"),
+    "log-loss": Score(log_likelihood, "log likelihood (log loss with its sign turned)", "nats", 1, True),
+}
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values corrected for their number (Holm 1979): each compared with 0.05 keeps the chance of any false one.
 
@@ -120,6 +138,8 @@ def fit_curve(n: Sequence[float], error: Sequence[float], weight: Sequence[float
     >>> round(found.floor, 3), round(found.rate, 2)
     (0.1, 0.5)
     """
+    from scipy import optimize  # when first needed: the command line reads SCORES
+
     sizes, errors = np.asarray(n, np.float64), np.asarray(error, np.float64)
     assert len(sizes) == len(errors) >= 2, (len(sizes), len(errors))
     root = np.sqrt(np.ones(len(sizes)) if weight is None else np.asarray(weight, np.float64))

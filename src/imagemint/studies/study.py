@@ -12,31 +12,36 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from imagemint import __version__, files
 from imagemint.classifiers.training import check_classifier
-from imagemint.config import AnyRecipe, flat, load_recipe
+from imagemint.config import AnyRecipe, flat
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import StudyError
 from imagemint.fitting import check_fits
 from imagemint.methods import method_of
 from imagemint.progress import say
 from imagemint.recipe import DESCRIBES
-from imagemint.studies.arms import find_arm
+from imagemint.studies.arms import OTHERS, find_arm, unequal
 from imagemint.studies.folder import (
+    FIRST_SCORE,
     About,
     Cell,
     Fixed,
     Row,
     StudyFacts,
     labels_file,
+    read_facts,
     save_classes,
     write_recipe,
 )
 from imagemint.studies.material import Material, find_material, note_of
-from imagemint.studies.plan import ALL, Extent, Settings, StudyPlan, budget_in_words, make_plan
+from imagemint.studies.plan import Extent, Settings, StudyPlan, budget_in_words, make_plan
 from imagemint.studies.results import Study, open_study
-from imagemint.studies.rows import compute_rows, subset_rows
-from imagemint.words import listed
+from imagemint.studies.rows import compute_rows, recipe_of, subset_rows
+from imagemint.studies.statistics import SCORES
+from imagemint.words import counted, listed, shown
 
 
 def study(
@@ -54,10 +59,8 @@ def study(
     weights and see the same number of images. Where an arm has real images and others, about `real_share` of what it
     sees is real, however many others there are: the rarer kind is seen more often.
 
-    `options` are the fields of `StudyPlan`: budgets, repeats, arms, epochs or images, classifier_epochs,
-    classifier_images, minted_per_class, real_share, seed. `recipe` may be None where no arm learns from minted
-    images. `out` may hold the same study: what is there is not computed again, and budgets, repeats and arms may be
-    added.
+    `options` are the fields of `StudyPlan`. `recipe` may be None where no arm learns from minted images. `out` may
+    hold the same study: what is there is not computed again, and budgets, repeats and arms may be added.
 
     Raises StudyError where the packs do not fit each other, the plan, or the study that the folder holds; and what
     `train` raises where the recipe does not fit. Nothing is written then.
@@ -65,11 +68,13 @@ def study(
     pack, test, out = open_pack(pack), open_pack(test), Path(out)
     plan = make_plan(recipe, **options)
     material = find_material(pack, test, plan.arms)
-    _check_budgets(plan, material)
+    plan = _with_score(plan, material, out)
+    _check_classes(plan, material)
     check_classifier(plan.classifier, pack.channels, pack.size)
+    _check_budgets(plan, material)
     _check_recipe(plan, material)
     facts, rows = _settled(out, plan, material, test)
-    for remark in material.remarks():
+    for remark in [*material.remarks(), *facts.about.remarks]:
         say(remark)
     _write_head(out, facts, rows, material)
 
@@ -91,35 +96,95 @@ def study(
 # --- refusals, before anything is written ------------------------------------------------------------------------
 
 
+def _with_score(plan: StudyPlan, material: Material, out: Path) -> StudyPlan:
+    """The plan with its score: what was asked for, what the folder holds, or what suits the classes."""
+    if plan.score is not None:
+        return plan
+    score = FIRST_SCORE
+    if (out / "study.json").exists():
+        score = read_facts(out).settings.score or FIRST_SCORE
+    elif unequal_classes(material):
+        score = "balanced-accuracy"
+    return plan.model_copy(update={"score": score})
+
+
+def unequal_classes(material: Material) -> bool:
+    """Whether a class has twice as many images as another, to learn from or to be tested on."""
+    tested = np.bincount(material.test.labels, minlength=len(material.classes)).tolist()
+    return unequal([len(each) for each in material.pool]) or unequal(tested)
+
+
 def _check_budgets(plan: StudyPlan, material: Material) -> None:
-    """Raise StudyError unless every class can fill every budget."""
-    largest = max((int(name) for name in plan.budgets if name != ALL), default=1)
-    sizes = zip(material.classes, map(len, material.pool), strict=True)
-    short = [f"{name} {count}" for name, count in sizes if count < largest]
-    if short:
+    """Raise StudyError where a class has no image left, or no class has enough for a budget."""
+    sizes = {name: len(each) for name, each in zip(material.classes, material.pool, strict=True)}
+    empty = [name for name, size in sizes.items() if not size]
+    if empty:
         raise StudyError(
-            f"too few images for a budget of {largest} per class: {listed(short)}",
-            f"at least {largest} of every class",
-            "ask for smaller budgets, or drop the class from both packs (imagemint edit drop)",
+            f"no training image of {counted(len(empty), 'class', 'classes')} to learn from: {listed(empty)}",
+            "training images of every class, other than copies of test images",
+            "add some, or drop the class from both packs (imagemint edit drop)",
         )
+    largest = max((int(name) for name in plan.budgets if name.isdigit()), default=1)
+    if largest > max(sizes.values()):
+        raise StudyError(
+            f"no class has {counted(largest, 'image')} for a budget of {largest} per class; the largest has "
+            f"{max(sizes.values()):,}",
+            "budgets that a class can fill",
+            "ask for smaller budgets; all stands for every image",
+        )
+
+
+def _check_classes(plan: StudyPlan, material: Material) -> None:
+    """Raise StudyError for a single class, and for names that are no class of the study."""
+    if len(material.classes) < 2:
+        raise StudyError(
+            f"one class, {shown(material.classes[0])}",
+            "two classes or more, with training and test images",
+            "add images of another class to both packs (imagemint edit merge)",
+        )
+    named = {"rare": plan.rare, "class_shares": [name for name in plan.shares if name != OTHERS]}
+    for option, names in named.items():
+        unknown = [name for name in names if name not in material.classes]
+        if unknown:
+            raise StudyError(
+                f"{option} names {shown(unknown[0])!r}", f"one of {listed(material.classes)}", "check it"
+            )
+
+
+def _remarks(plan: StudyPlan, material: Material) -> list[str]:
+    """What a person should know of how the study was set up, one line each."""
+    lines = []
+    sizes = {name: len(each) for name, each in zip(material.classes, material.pool, strict=True)}
+    for budget in plan.budgets:
+        short = [f"{name} {size:,}" for name, size in sizes.items() if budget.isdigit() and size < int(budget)]
+        if short:
+            lines.append(f"{budget_in_words(budget)}: classes with fewer use all that they have: {listed(short)}")
+    if unequal_classes(material):
+        lines.append(
+            f"classes are unequal ({min(sizes.values()):,} to {max(sizes.values()):,} training images); "
+            f"the verdict is given for {SCORES[plan.score or FIRST_SCORE].label}"
+        )
+    return lines
 
 
 def _check_recipe(plan: StudyPlan, material: Material) -> None:
     """Raise what `train` or `mint` would raise for the smallest budget, hours from now."""
-    if plan.recipe is None or not any(find_arm(arm).minted for arm in plan.arms):
+    mintings = {minting.recipe: minting for arm in plan.arms if (minting := find_arm(arm).minting)}
+    if not mintings:
         return
-    recipe, classes = load_recipe(plan.recipe, plan.duration), material.classes
+    classes, pack = material.classes, material.pack
     rows = subset_rows(plan.budgets[0], 0, plan.seed, material.pool)
-    pack = material.pack
     manifest = pack.manifest.model_copy(update={"images": len(rows), "classes": classes})
     smallest = Pack(pack.path, pack.read(rows), material.labels[rows], {}, manifest)
-    facts = check_fits(smallest, recipe, seed=plan.seed)
-    if len(classes) > 1 and not method_of(recipe.model).sees_labels(facts):
-        raise StudyError(
-            f"the networks of recipe {recipe.name} (model {recipe.model}) do not see labels",
-            f"networks that can mint each of the {len(classes)} classes",
-            "choose a class-conditional recipe (imagemint recipes), or arms without minted images",
-        )
+    for minting in mintings.values():
+        recipe = recipe_of(plan, minting)
+        facts = check_fits(smallest, recipe, seed=plan.seed)
+        if not method_of(recipe.model).sees_labels(facts):
+            raise StudyError(
+                f"the networks of recipe {recipe.name} (model {recipe.model}) do not see labels",
+                f"networks that can mint each of the {len(classes)} classes",
+                "choose a class-conditional recipe (imagemint recipes), or arms without minted images",
+            )
 
 
 def _settled(out: Path, plan: StudyPlan, material: Material, test: Pack) -> tuple[StudyFacts, list[Row]]:
@@ -137,6 +202,7 @@ def _settled(out: Path, plan: StudyPlan, material: Material, test: Pack) -> tupl
         versions=_versions(),
         without_test=material.without_test,
         added={arm: note for arm, (_, note) in material.added.items()},
+        remarks=tuple(_remarks(plan, material)),
     )
     extent = Extent(budgets=plan.budgets, repeats=plan.repeats, arms=plan.arms)
     facts = StudyFacts(settings=settings, extent=extent, about=about)
@@ -147,7 +213,12 @@ def _settled(out: Path, plan: StudyPlan, material: Material, test: Pack) -> tupl
     before = open_study(out)
     settings = _same_settings(before.facts.settings, settings, out)
     _check_same_packs(before.facts, about, out)
-    about = before.facts.about.model_copy(update={"added": {**before.facts.about.added, **about.added}})
+    about = before.facts.about.model_copy(
+        update={
+            "added": {**before.facts.about.added, **about.added},
+            "remarks": tuple(dict.fromkeys([*before.facts.about.remarks, *about.remarks])),
+        }
+    )
     facts = StudyFacts(settings=settings, extent=before.facts.extent.widened(extent), about=about)
     return facts, before.rows
 
@@ -157,6 +228,7 @@ def _same_settings(before: Fixed, now: Fixed, out: Path) -> Fixed:
     if before.recipe is None or now.recipe is None:
         recipe = before.recipe or now.recipe
         before, now = (each.model_copy(update={"recipe": recipe}) for each in (before, now))
+    before = before.model_copy(update={"score": before.score or FIRST_SCORE})
     old, new = (flat(each.model_dump(mode="json")) for each in (before, now))
     for key in [*old, *(key for key in new if key not in old)]:
         if old.get(key) != new.get(key) and key.removeprefix("recipe.") not in DESCRIBES:
@@ -186,7 +258,7 @@ def _write_head(out: Path, facts: StudyFacts, rows: list[Row], material: Materia
     """Everything that stands in the folder before the first classifier is trained."""
     labels_file(out).parent.mkdir(parents=True, exist_ok=True)
     if (out / "rows.jsonl").exists():  # drops a last line that a kill cut short
-        files.keep_lines(out / "rows.jsonl", [row.model_dump(mode="json") for row in rows])
+        files.keep_lines(out / "rows.jsonl", [row.model_dump(mode="json", exclude_unset=True) for row in rows])
     files.write_json(out / "study.json", facts.model_dump(mode="json"))
     write_recipe(out, facts.settings.recipe)
     save_classes(labels_file(out), material.test.labels)

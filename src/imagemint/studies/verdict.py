@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from imagemint.studies.statistics import holm
+from imagemint.studies.statistics import SCORES, holm
 
 Word = Literal["helps", "hurts", "no measurable effect", "too few repeats"]
 CONFIDENCE, POWER = 0.95, 0.80
@@ -90,7 +90,7 @@ def interval(table: NDArray[Any]) -> Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """One arm against its baseline at one budget; accuracies are shares in 0..1."""
+    """One arm against its baseline at one budget, in the score of the study: shares in 0..1, or nats."""
 
     budget: str
     arm: str
@@ -99,6 +99,8 @@ class Difference:
     per_class: list[Interval]  # the same for the test images of each class
     p: float | None = None  # of the interval, corrected for the other comparisons of its report
     comparisons: int = 1  # in the report, this one included
+    score: str = "accuracy"  # a row of statistics.SCORES
+    chosen: bool = False  # whether the baseline is the best free arm, chosen on held-out training images
 
     @property
     def word(self) -> Word:
@@ -106,17 +108,34 @@ class Difference:
         return _word(self.interval.mean, self.p)
 
     def sentence(self) -> str:
-        """The verdict in plain words, in points of accuracy (hundredths)."""
+        """The verdict in plain words, in points (hundredths) or the unit of the score."""
         what, i = f"{self.arm} against {self.baseline}", self.interval
+        if self.chosen:
+            what += " (the best arm without other images, chosen on held-out training images)"
         if i.low is None or i.high is None or i.detectable is None:
             return (
-                f"{what}: {points(i.mean)} points in one repeat, which says nothing about chance; "
+                f"{what}: {self._with_unit(i.mean)} in one repeat, which says nothing about chance; "
                 f"run {ENOUGH_REPEATS} repeats"
             )
-        span = f"{points(i.mean)} points (95 % interval {points(i.low)} to {points(i.high)}{self._correction()})"
+        interval = f"95 % interval {self.amount(i.low)} to {self.amount(i.high)}{self._correction()}"
+        span = f"{self._with_unit(i.mean)} ({interval})"
         if self.word == "no measurable effect":
-            return f"{what}: no measurable effect, {span}; this study could have seen {100 * i.detectable:.1f} points"
+            seen = f"{self.amount(i.detectable).lstrip('+')} {SCORES[self.score].unit}"
+            return f"{what}: no measurable effect, {span}; this study could have seen {seen}"
         return f"{what}: {self.word}, {span}"
+
+    def amount(self, value: float) -> str:
+        """A value of the interval in the unit of the score, with its sign.
+
+        >>> Difference("10", "mix", "real", _NOTHING, []).amount(0.012)
+        '+1.2'
+        """
+        return points(value) if SCORES[self.score].scale == 100 else _signed(value, 3)
+
+    def _with_unit(self, value: float) -> str:
+        row = SCORES[self.score]
+        of = "" if self.score == "accuracy" else f" of {row.label.partition(' (')[0]}"
+        return f"{self.amount(value)} {row.unit}{of}"
 
     def _correction(self) -> str:
         if self.comparisons == 1 or self.p is None:
@@ -146,19 +165,31 @@ def compare(
     baseline_right: NDArray[np.bool_],
     labels: NDArray[Any],
     classes: int,
+    *,
+    score: str = "accuracy",
+    values: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    chosen: bool = False,
 ) -> Difference:
-    """The paired difference of two tables of right answers, bool `[repeats, images]`; labels int64 `[images]`."""
+    """The paired difference of two tables of right answers, bool `[repeats, images]`; labels int64 `[images]`.
+
+    `values`: of the arm and its baseline the values per image of another `score`, float `[repeats, images]`. Classes
+    are always compared by their share of right answers.
+    """
     assert right.shape == baseline_right.shape == (len(right), len(labels)), (right.shape, baseline_right.shape)
     table = right.astype(np.int64) - baseline_right.astype(np.int64)
     per_class = [interval(table[:, labels == k]) if (labels == k).any() else _NOTHING for k in range(classes)]
-    whole = interval(table)
-    return Difference(budget, arm, baseline, whole, per_class, whole.p)
+    whole = interval(table if values is None else values[0] - values[1])
+    return Difference(budget, arm, baseline, whole, per_class, whole.p, score=score, chosen=chosen)
 
 
 def points(share: float) -> str:
-    """A difference of accuracies in hundredths, with its sign: '+1.2', '−0.3', '0.0'."""
-    text = f"{100 * share:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+    """A difference of shares in hundredths, with its sign: '+1.2', '−0.3', '0.0'."""
+    return _signed(100 * share, 1)
+
+
+def _signed(value: float, digits: int) -> str:
+    text = f"{value:+.{digits}f}"
+    return text[1:] if not float(text) else text.replace("-", "−")
 
 
 _NOTHING = Interval(0.0, None, None, None, None, 0, 0)
