@@ -116,7 +116,11 @@ def test_minted_images_of_known_worth_get_the_right_verdict(
 
     monkeypatch.setattr(rows, "train", lambda *given, **options: SimpleNamespace())
     monkeypatch.setattr(rows, "mint", mint)
-    arms = ["classic", "mix+classic"]
+    same = f"pack:{packs[truth].path}"
+    arms = ["classic", "mix+classic", same]
     found = study(packs["few"], packs["test"], "ppca", tmp_path / "out", arms=arms, **SETTINGS)
     check(found, "mix+classic", "classic", truth)
+    for repeat in range(4):  # the same images teach the same, whoever brings them
+        minted, given = (found.predictions("all", repeat, arm) for arm in ("mix+classic", same))
+        assert np.array_equal(minted, given)
     assert "Do minted images help?" in found.report.read_text(encoding="utf-8")

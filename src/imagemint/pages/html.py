@@ -159,7 +159,7 @@ section{background:var(--card);border:1px solid var(--line);border-radius:10px;p
 .answer li+li{margin-top:6px}
 .headline{font-size:21px;line-height:1.4;margin:0 0 18px;font-weight:600;max-width:50em}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(210px,1fr));gap:12px}
-.cards.small{grid-template-columns:repeat(auto-fit,minmax(118px,1fr))}
+.cards.small{grid-template-columns:repeat(auto-fit,minmax(104px,1fr))}
 .card{border:1px solid var(--line);border-radius:8px;padding:12px 14px;border-top:4px solid var(--none)}
 .small .card{border-top:1px solid var(--line);padding:10px 14px}
 .small .card .number{font-size:20px;white-space:nowrap}
