@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from imagemint.cli import app
+from imagemint.studies.arms import ARMS, FORMS
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "src" / "imagemint" / "recipes").glob("*.yaml"))
@@ -64,3 +65,8 @@ def test_commands_exist(page: Path) -> None:
         if "--recipe" in words:
             recipe = words[words.index("--recipe") + 1]
             assert recipe in {"R", *(file.stem for file in RECIPES)} or recipe.endswith(".yaml"), recipe
+
+
+def test_the_page_on_reports_names_every_arm() -> None:
+    page = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+    assert [arm for arm in [*ARMS, *FORMS.values()] if f"`{arm}`" not in page] == []

@@ -340,7 +340,8 @@ ARMS: dict[str, Arm] = {
         subject="On top of strong augmentation, minted images",
     ),
     "sterzinger": _augmented(
-        "real images, augmented as in Sterzinger, Stippel & Zogaj 2020: mirrored, darkened, enlarged, turned", "sterzinger"
+        "real images, augmented as in Sterzinger, Stippel & Zogaj 2020: mirrored, darkened, enlarged, turned",
+        "sterzinger",
     ),
     "oversample": replace(
         _augmented("as classic, with images of smaller classes repeated until all classes are equal", "classic"),
