@@ -225,7 +225,7 @@ def test_a_checkpoint_that_cannot_be_used_gets_one_line(
         shutil.copytree(theirs.newest(), newest)
     (runs["state"].newest() / "state.json").write_text("{}")
     lines = {
-        "nan": ("numbers that are not finite", "wanted finite weights", "remove"),
+        "nan": ("numbers that are not finite", "wanted a whole checkpoint", "remove"),
         "cut": ("weights.safetensors is damaged", "wanted a whole checkpoint", "remove"),
         "other": ("belongs to another network", "weights of this run's recipe"),
         "state": ("state.json is damaged", "remove"),
@@ -234,7 +234,7 @@ def test_a_checkpoint_that_cannot_be_used_gets_one_line(
         refused(imagemint("mint", name, "minted.pack", "--per-class", 1), *words)
     tiny_digits = ("train", digits.path, "--resume", "--images", 64)
     assert imagemint(*tiny_digits, "--recipe", "rms.yaml", "--run", "rms").status == 0
-    lines["adam"] = ("belongs to another optimiser", "one that adam wrote")
+    lines["adam"] = ("belongs to another optimiser than adam", "remove")
     for name, words in lines.items():
         refused(imagemint(*tiny_digits, "--recipe", f"{name}.yaml", "--run", name), *words)
     assert not (tmp_path / "minted.pack").exists()
@@ -245,7 +245,7 @@ def test_a_folder_that_cannot_be_written_gets_one_line(
 ) -> None:
     words = ("train", digits.path, "--recipe", "demo", "--images", 64, "--run")
     (tmp_path / "file").write_text("")
-    refused(imagemint(*words, "file/run"), "a part of the path is a file")
+    refused(imagemint(*words, "file/run"), "a part of the path file/run is a file")
     refused(imagemint(*words, "file"), "is there and is not a run")
 
     def read_only(*args: object, **kwargs: object) -> object:

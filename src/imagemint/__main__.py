@@ -24,7 +24,7 @@ def main() -> None:
     """Run the command line and exit. Of the processes that torchrun starts, the first alone speaks."""
     _prepare()
     try:
-        sys.exit(_run())
+        _leave(_run())
     except ImagemintError as error:
         _fail(str(error))
     except KeyboardInterrupt:
@@ -64,6 +64,15 @@ def _run() -> int:
     if status == 130:  # how typer reports Ctrl-C
         raise KeyboardInterrupt
     return int(status or 0)
+
+
+def _leave(status: int) -> NoReturn:
+    """Exit. A process that torchrun started leaves at once: gloo's threads may abort it while C++ tidies up."""
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _prepare() -> None:
