@@ -1,0 +1,205 @@
+"""What the answer of a study is worth in real images, and what would help its classifier most.
+
+Both are read off the learning curve of a yardstick: the arm without other images that minted ones have to beat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from imagemint import files
+from imagemint.studies import statistics
+from imagemint.studies.arms import ARMS, find_arm
+from imagemint.studies.plan import budget_in_words
+from imagemint.studies.results import Study
+from imagemint.studies.statistics import Estimate
+from imagemint.studies.verdict import Word, points
+from imagemint.words import counted
+
+YARDSTICKS = ("classic", "real")  # the first that a study has
+LEAST_BUDGETS = 3  # for a learning curve: it has three parameters
+LEAST_CLAIM = 0.002  # 0.2 points: a smaller gain is none, whatever its interval
+LABELLING_SECONDS = 5.0  # per image, so that labelling has a cost in minutes
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What the images that an arm adds did, as a number of real images per class that would have done the same."""
+
+    budget: str
+    arm: str
+    added: float  # images per class that the arm learned from beside the real ones
+    images: Estimate  # more real images per class; infinity: more than the learning curve can tell
+    largest: float  # real images per class of the largest budget: far beyond it the curve is a guess
+    word: Word  # the verdict on the arm at this budget: without an effect there is no worth either
+
+    def sentence(self) -> str:
+        """In plain words.
+
+        >>> Worth("10", "mix+classic", 10, Estimate(4.2, 1.0, 8.4), 100, "helps").sentence()
+        'With 10 real images per class, 10 minted images per class were worth 4 more real ones per class (95 % \
+interval 1 to 8).'
+        """
+        value, low, high = self.images.value, self.images.low, self.images.high
+        added = counted(round(self.added), "minted image" if find_arm(self.arm).minted else "added image")
+        where = f"With {budget_in_words(self.budget)}, "
+        if low is None or high is None:
+            worth = f"{added} per class were worth {self._number(value)} more real ones per class"
+            return f"{where}{worth} in one repeat, which says nothing about chance."
+        between = f"(95 % interval {self._number(low)} to {self._number(high)})"
+        if self.word == "helps" and low > 0:
+            return f"{where}{added} per class were worth {self._number(value)} more real ones per class {between}."
+        if self.word == "hurts" and high < 0:
+            fewer = f"{self._number(-value)} fewer real ones per class"
+            return f"{where}{added} per class did as much harm as {fewer} would have done {between}."
+        return f"{where}the worth of {added} per class cannot be told from 0 real ones {between}."
+
+    def _number(self, images: float) -> str:
+        """Images per class; what lies far beyond the range studied is not said as a number."""
+        if images > 10 * self.largest:
+            return f"over {10 * self.largest:,.0f}"
+        text = f"{images:,.0f}"
+        return "0" if text == "-0" else text.replace("-", "−")
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One thing that could be done next, at the largest budget."""
+
+    what: str
+    gain: Estimate  # of accuracy, 0..1, over the yardstick
+    minutes: float | None  # what it costs more than the yardstick; None where nobody measured it
+    cost: str = ""  # in words, where minutes do not say all
+
+    @property
+    def sure(self) -> bool:
+        """Whether there is a gain to speak of that chance does not explain."""
+        return self.gain.low is not None and self.gain.low > 0 and self.gain.value >= LEAST_CLAIM
+
+
+def yardstick(study: Study) -> str | None:
+    """The arm that the learning curve is of: the first of YARDSTICKS that has rows."""
+    return next((arm for arm in YARDSTICKS if any(row.arm == arm for row in study.rows)), None)
+
+
+def worth(study: Study, budget: str, arm: str, baseline: str) -> Worth | None:
+    """What `arm` was worth at a budget; None where there are too few budgets for a learning curve of `baseline`."""
+    budgets = [each for each in study.budgets if study.repeats(each, baseline)]
+    if budget not in budgets or len(budgets) < LEAST_BUDGETS or not find_arm(arm).real:
+        return None
+    sizes = per_class(study, baseline, budgets)
+    repeats = sorted(
+        set(study.repeats(budget, arm)).intersection(*(study.repeats(each, baseline) for each in budgets))
+    )
+    if not repeats or min(np.diff(sizes)) <= 0:
+        return None
+    reached = _errors(study, [budget], arm, repeats)[:, 0]
+    errors = _errors(study, budgets, baseline, repeats)
+    found = statistics.worth(sizes, errors, budgets.index(budget), reached)
+    rows = [row.n_minted for row in study.rows if (row.budget, row.arm) == (budget, arm)]
+    verdict = study.difference(budget, arm, baseline)
+    word: Word = verdict.word if verdict else "no measurable effect"
+    return Worth(budget, arm, float(np.mean(rows)) / len(study.classes), found, sizes[-1], word)
+
+
+def boundary(study: Study, arm: str, baseline: str) -> str:
+    """In one sentence: up to how many real images per class an arm helps.
+
+    Empty where a study of a single budget, or of a single repeat, cannot say.
+    """
+    found = [each for budget in study.budgets if (each := study.difference(budget, arm, baseline))]
+    if len(found) < 2 or any(each.p is None for each in found):
+        return ""
+    budgets = [each.budget for each in found]
+    last, beyond = statistics.boundary(list(range(len(found))), [each.word for each in found])
+    what = "minted images help" if find_arm(arm).minted else "the added images help"
+    if last is None:
+        span = " to ".join([budgets[0], budgets[-1]])
+        return f"The number of real images per class below which {what} is not in the range studied ({span})."
+    if beyond is None:
+        return f"Up to the largest training set studied, {budget_in_words(budgets[int(last)])}, {what}."
+    here, there = (budget_in_words(budgets[int(each)]) for each in (last, beyond))
+    return f"The boundary: with {here} {what}; with {there} no help can be measured."
+
+
+def advice(study: Study) -> list[Advice]:
+    """What could be done next at the largest budget, the surest gain (the low end of its interval) first."""
+    base = yardstick(study)
+    budget = next((each for each in reversed(study.budgets) if base and study.repeats(each, base)), None)
+    if base is None or budget is None:
+        return []
+    found = [each for each in [_labelling(study, base, budget), *_arms(study, base, budget)] if each]
+    return sorted(found, key=lambda each: (each.gain.low is None, -(each.gain.low or 0), -each.gain.value))
+
+
+def not_tried(study: Study) -> list[str]:
+    """Arms that would have been candidates."""
+    return [name for name, arm in ARMS.items() if arm.real and arm.against and name not in study.arms]
+
+
+def _labelling(study: Study, base: str, budget: str) -> Advice | None:
+    """As many labelled images again, by the learning curve."""
+    budgets = [each for each in study.budgets if study.repeats(each, base)]
+    repeats = sorted(set[int].intersection(*(set(study.repeats(each, base)) for each in budgets)))
+    sizes = per_class(study, base, budgets)
+    if len(budgets) < LEAST_BUDGETS or not repeats or min(np.diff(sizes)) <= 0:
+        return None
+    gain = statistics.gain_of_more(sizes, _errors(study, budgets, base, repeats), sizes[-1])
+    images = round(sizes[-1] * len(study.classes))
+    return Advice(
+        what=f"label as many images again ({sizes[-1]:,.0f} more per class)",
+        gain=gain,
+        minutes=images * LABELLING_SECONDS / 60,
+        cost=f"{counted(images, 'image')} to label, at {LABELLING_SECONDS:g} seconds each",
+    )
+
+
+def _arms(study: Study, base: str, budget: str) -> list[Advice]:
+    """Every arm that learns from the real images and more than the yardstick does."""
+    found = []
+    for arm in study.arms:
+        kind = find_arm(arm)
+        each = study.difference(budget, arm, base) if kind.real and arm not in YARDSTICKS else None
+        if each is not None:
+            gain = Estimate(each.interval.mean, each.interval.low, each.interval.high)
+            found.append(Advice(f"{arm}: {kind.about}", gain, _minutes(study, budget, arm, base)))
+    return found
+
+
+def _minutes(study: Study, budget: str, arm: str, base: str) -> float:
+    """What an arm took in one repeat beyond its yardstick: its classifier, and the training of what it mints with."""
+    took = {
+        name: float(np.mean([row.seconds for row in study.rows if (row.budget, row.arm) == (budget, name)]))
+        for name in (arm, base)
+    }
+    seconds = max(took[arm] - took[base], 0.0)
+    if find_arm(arm).minted:
+        clocks = [_clock(study, budget, repeat) for repeat in study.repeats(budget, arm)]
+        seconds += float(np.mean(clocks)) if clocks else 0.0
+    return seconds / 60
+
+
+def _clock(study: Study, budget: str, repeat: int) -> float:
+    """Seconds that the training took; 0 where it kept no clock."""
+    file = study.cell(budget, repeat).run / "clock.jsonl"
+    return sum(float(line["seconds"]) for line in files.read_lines(file)) if file.exists() else 0.0
+
+
+def per_class(study: Study, arm: str, budgets: Sequence[str]) -> list[float]:
+    """Real images per class at each budget, as the rows of an arm say."""
+    counts = {each: [row.n_real for row in study.rows if (row.budget, row.arm) == (each, arm)] for each in budgets}
+    return [float(np.mean(each)) / len(study.classes) for each in counts.values()]
+
+
+def _errors(study: Study, budgets: Sequence[str], arm: str, repeats: Sequence[int]) -> np.ndarray:
+    """Share of test images that an arm got wrong, float64 `[repeats, budgets]`."""
+    return np.stack([1 - study.right(budget, arm, repeats).mean(1) for budget in budgets], 1)
+
+
+def gain_in_words(each: Estimate) -> str:
+    """'+1.2 (−0.3 to +2.7)' in points of accuracy."""
+    between = "" if each.low is None or each.high is None else f" ({points(each.low)} to {points(each.high)})"
+    return points(each.value) + between

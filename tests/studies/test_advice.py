@@ -1,0 +1,132 @@
+"""What an answer is worth and what to do next: read off studies whose learning curves are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from imagemint.studies import advice
+from imagemint.studies.advice import Worth
+from imagemint.studies.results import Study
+from imagemint.studies.statistics import Estimate
+from imagemint.studies.verdict import compare, corrected
+
+TEST, CLASSES, REPEATS = 4000, 2, 4
+BUDGETS = {"10": 10, "20": 20, "40": 40}
+
+
+def error(n: float) -> float:
+    return 0.05 + 0.6 * float(n) ** -0.7
+
+
+class Made:
+    """A study in which arms of `extra` real images per class more do as well as so many more would."""
+
+    def __init__(self, tmp_path: Path, **extra: float) -> None:
+        rng = np.random.default_rng(0)
+        self.path, self.classes, self.budgets = tmp_path, ["a", "b"], list(BUDGETS)
+        self.extra = {"classic": 0.0, **{name.replace("_", "+"): more for name, more in extra.items()}}
+        self.arms = list(self.extra)
+        self.labels = rng.integers(0, 2, TEST)
+        hard = rng.random(TEST)  # the same images are hard for every arm
+        self.tables = {
+            (budget, arm): np.stack([hard > error(n + more) + rng.normal(0, 0.001) for _ in range(REPEATS)])
+            for budget, n in BUDGETS.items()
+            for arm, more in self.extra.items()
+        }
+        self.rows = [
+            SimpleNamespace(
+                budget=budget,
+                arm=arm,
+                repeat=repeat,
+                n_real=n * CLASSES,
+                n_minted=200 * (arm != "classic"),
+                seconds=90.0 if arm == "classic" else 150.0,
+            )
+            for budget, n in BUDGETS.items()
+            for arm in self.arms
+            for repeat in range(REPEATS)
+        ]
+        pairs = [(budget, arm) for budget in BUDGETS for arm in self.arms if arm != "classic"]
+        self.found = corrected(
+            [
+                compare(b, arm, "classic", self.tables[b, arm], self.tables[b, "classic"], self.labels, CLASSES)
+                for b, arm in pairs
+            ]
+        )
+
+    def cell(self, budget: str, repeat: int) -> SimpleNamespace:
+        return SimpleNamespace(run=self.path / f"{budget}-{repeat}")
+
+    def repeats(self, budget: str, *arms: str) -> list[int]:
+        return list(range(REPEATS)) if set(arms) <= set(self.arms) else []
+
+    def right(self, budget: str, arm: str, repeats: list[int]) -> np.ndarray:
+        return self.tables[budget, arm][repeats]
+
+    def difference(self, budget: str, arm: str, baseline: str) -> Any:
+        return next((e for e in self.found if (e.budget, e.arm, e.baseline) == (budget, arm, baseline)), None)
+
+
+def made(tmp_path: Path, **extra: float) -> Study:
+    return cast(Study, Made(tmp_path, **extra))
+
+
+def test_worth_is_the_real_images_that_would_have_done_the_same(tmp_path: Path) -> None:
+    study = made(tmp_path, mix_classic=10)
+    found = advice.worth(study, "20", "mix+classic", "classic")
+    assert found is not None and found.added == 100 and found.word == "helps"
+    assert found.images.value == pytest.approx(10, abs=3)
+    assert found.sentence().startswith("With 20 real images per class, 100 minted images per class were worth ")
+    harm = advice.worth(made(tmp_path, mix_classic=-8), "20", "mix+classic", "classic")
+    assert harm is not None and harm.images.value == pytest.approx(-8, abs=3) and "harm" in harm.sentence()
+
+
+def test_no_worth_without_an_effect_or_a_curve(tmp_path: Path) -> None:
+    none = advice.worth(made(tmp_path, mix_classic=0), "20", "mix+classic", "classic")
+    assert none is not None and "cannot be told from 0" in none.sentence()
+    assert advice.worth(made(tmp_path), "20", "mix+classic", "classic") is None
+    few = made(tmp_path, mix_classic=10)
+    few.budgets[:] = ["10", "20"]
+    assert advice.worth(few, "20", "mix+classic", "classic") is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"), [(1.0, 8.0, "no measurable effect"), (-1.0, 8.0, "helps"), (-8.0, 1.0, "hurts")]
+)
+def test_nothing_is_claimed_that_verdict_and_interval_do_not_carry(low: float, high: float, word: Any) -> None:
+    found = Worth("10", "mix", 10, Estimate((low + high) / 2, low, high), 50, word)
+    assert "cannot be told from 0" in found.sentence()
+
+
+def test_a_number_far_beyond_the_range_is_not_said() -> None:
+    found = Worth("10", "mix", 10, Estimate(float("inf"), 30, float("inf")), 50, "helps")
+    assert "worth over 500 more real ones per class (95 % interval 30 to over 500)" in found.sentence()
+
+
+def test_the_boundary_is_where_help_ends(tmp_path: Path) -> None:
+    helps = advice.boundary(made(tmp_path, mix_classic=10), "mix+classic", "classic")
+    assert helps.startswith("Up to the largest training set studied, 40 real images per class,")
+    nowhere = advice.boundary(made(tmp_path, mix_classic=0), "mix+classic", "classic")
+    assert "not in the range studied (10 to 40)" in nowhere
+
+
+def test_advice_ranks_the_surest_gain_first(tmp_path: Path) -> None:
+    study = made(tmp_path, mix_classic=10, oversample=1000)
+    found = advice.advice(study)
+    assert [each.what.split(":")[0] for each in found] == [
+        "oversample",
+        "label as many images again (40 more per class)",
+        "mix+classic",
+    ]
+    labelling = found[1]
+    assert labelling.gain.value == pytest.approx(error(40) - error(80), abs=0.005)
+    assert labelling.minutes == pytest.approx(80 * advice.LABELLING_SECONDS / 60)
+    assert found[0].minutes == pytest.approx(1) and found[0].sure
+    assert "class-weights" in advice.not_tried(study) and "oversample" not in advice.not_tried(study)
+    nothing = advice.advice(made(tmp_path, mix_classic=0))
+    assert not next(each for each in nothing if each.what.startswith("mix+classic")).sure
