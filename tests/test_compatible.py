@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 import torch
 
+from imagemint.config import load_recipe
 from imagemint.data.pack import open_pack
-from imagemint.fitting import train
+from imagemint.errors import RunError
+from imagemint.fitting import refuse_changes, train
 from imagemint.methods.joined import JoinedFacts
 from imagemint.minting import mint
-from imagemint.runs import list_runs, open_run
+from imagemint.runs import Run, list_runs, open_run
 from imagemint.studies.results import open_study
 
 HERE = Path(__file__).parent / "fixtures" / "v0.1"
@@ -76,3 +78,15 @@ def test_everything_old_opens() -> None:
     assert names == {"4-0", "best", "gan", "mitlgan", "pca", "per-class", "ppca"}
     assert {len(open_pack(HERE / name)) for name in ("digits.pack", "two.pack", "test.pack")} == {60, 40, 15}
     assert len(open_study(HERE / "study").rows) == len((HERE / "study" / "rows.jsonl").read_text().splitlines())
+
+
+def test_a_gray_run_of_before_goes_on_with_the_recipe_of_today_and_a_colour_one_says_what_is_new(old: Path) -> None:
+    """Upsampling was always `transposed`; today it is `auto`, which is the same for gray images."""
+    facts = open_run(old / "gan").facts
+    auto = load_recipe(facts.recipe, {"options.upsampling": "auto"})
+    facts_today = facts.model_copy(update={"recipe": auto})
+    refuse_changes(open_run(old / "gan"), facts_today)
+    colour = facts.pack.model_copy(update={"channels": 3})
+    before, today = (each.model_copy(update={"pack": colour}) for each in (facts, facts_today))
+    with pytest.raises(RunError, match=r"recipe\.options\.upsampling was transposed and is resize"):
+        refuse_changes(Run(old / "gan", before), today)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -46,6 +46,10 @@ class AnyRecipe(Strict):
     def target(self, pack_images: int) -> int:
         """Images seen at which a training on so many images ends; where nothing else is said, each once."""
         return pack_images
+
+    def decided(self, channels: int) -> dict[str, Any]:
+        """Plain values of everything that the recipe decides for images of so many channels, defaults included."""
+        return self.model_dump(mode="json")
 
     def check_fits(self, channels: int, size: tuple[int, int]) -> None:
         """Raise RecipeError unless images of this size (height, width) are what the recipe is meant for."""

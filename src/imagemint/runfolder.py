@@ -68,7 +68,7 @@ class RunFacts(Strict):
 
     def decisive(self) -> dict[str, Any]:
         """Plain values of everything that must be the same when the run is continued."""
-        return self.model_dump(mode="json")
+        return {**self.model_dump(mode="json"), "recipe": self.recipe.decided(self.pack.channels)}
 
 
 Facts = TypeVar("Facts", bound=RunFacts)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SerializeAsAny, field_validator
+from pydantic import BaseModel, Field, SerializeAsAny, field_validator
 from torch import nn
 
 from imagemint.checkpoints import load_weights, read_tensors
@@ -32,8 +32,8 @@ class JoinedRecipe(Recipe):
 
     parents: list[str] = Field([], description="run folders whose trained generators are joined, frozen")
 
-    def _check_model(self) -> None:
-        checked(mitlgan.Options, self.options, self.model)
+    def _choices(self) -> BaseModel:
+        return checked(mitlgan.Options, self.options, self.model)
 
 
 class ParentFacts(Strict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from pydantic import BaseModel
 from torch import nn
 
 from imagemint.errors import RecipeError
@@ -17,14 +18,14 @@ from imagemint.training.state import ONE_GAN, Part
 class PerClassRecipe(Recipe):
     """As for one GAN; batches are balanced, so that the GAN of every class gets full ones."""
 
-    def _check_model(self) -> None:
-        super()._check_model()
+    def _choices(self) -> BaseModel:
         if not self.balanced:
             raise RecipeError(
                 f"model {self.model} with balanced false",
                 "balanced: true, so that the network of every class gets full batches",
                 "add --set balanced=true; batch_size then counts the images of one class",
             )
+        return super()._choices()
 
 
 def _parts(generator: nn.Module, classes: Sequence[str]) -> list[Part]:

@@ -32,6 +32,7 @@ class Family(NamedTuple):
     build: Callable[[Any, ImageShape, int, int], tuple[nn.Module, nn.Module]]
     conditional: bool  # the label reaches the networks; otherwise they take labels and ignore them
     about: str  # one line: what it is and where it comes from
+    decide: Callable[[Any, int], BaseModel] | None = None  # options whose `auto` is settled by the images' channels
 
 
 MODELS: dict[str, Family] = {
@@ -42,7 +43,7 @@ MODELS: dict[str, Family] = {
     "dcgan-fd": Family(dcgan_fd.Options, dcgan_fd.build_dcgan, conditional=False, about=dcgan_fd.ABOUT_DCGAN),
     "ccgan": Family(dcgan_fd.Options, dcgan_fd.build_ccgan, conditional=True, about=dcgan_fd.ABOUT_CCGAN),
     "wgan-gp": Family(wgan_gp.Options, wgan_gp.build, conditional=False, about=wgan_gp.ABOUT),
-    "small": Family(small.Options, small.build, conditional=True, about=small.ABOUT),
+    "small": Family(small.Options, small.build, conditional=True, about=small.ABOUT, decide=small.decided),
     "per-class": Family(per_class.Options, per_class.build, conditional=True, about=per_class.ABOUT),
 }
 

@@ -59,7 +59,7 @@ class Generator(nn.Module):
         self.embed = nn.Embedding(classes, options.embedding)
         self.dense = nn.Linear(z_size + options.embedding, self.start[0] * self.start[1] * self.start[2])
         self.norm = nn.BatchNorm2d(widths[0])
-        doubling = _DOUBLINGS[_resolved(options.upsampling, shape)]
+        doubling = _DOUBLINGS[decided(options, shape.channels).upsampling]
         self.ups = nn.ModuleList(_Up(a, b, doubling) for a, b in pairwise(widths))
         self.last = doubling(widths[-1], shape.channels, True)
 
@@ -106,10 +106,11 @@ _DOUBLINGS: dict[str, Callable[[int, int, bool], nn.Module]] = {
 }
 
 
-def _resolved(upsampling: str, shape: ImageShape) -> str:
-    if upsampling == "auto":
-        return "resize" if shape.channels == 3 else "transposed"
-    return upsampling
+def decided(options: Options, channels: int) -> Options:
+    """The options without `auto`, for images of so many channels."""
+    if options.upsampling != "auto":
+        return options
+    return options.model_copy(update={"upsampling": "resize" if channels == 3 else "transposed"})
 
 
 class Discriminator(nn.Module):

@@ -211,7 +211,7 @@ def _settled(out: Path, plan: StudyPlan, material: Material, test: Pack) -> tupl
             raise StudyError(f"{out} is already there and is no study", "a new folder", "choose another name")
         return facts, []
     before = open_study(out)
-    settings = _same_settings(before.facts.settings, settings, out)
+    settings = _same_settings(before.facts.settings, settings, out, material.pack.channels)
     _check_same_packs(before.facts, about, out)
     about = before.facts.about.model_copy(
         update={
@@ -223,13 +223,16 @@ def _settled(out: Path, plan: StudyPlan, material: Material, test: Pack) -> tupl
     return facts, before.rows
 
 
-def _same_settings(before: Fixed, now: Fixed, out: Path) -> Fixed:
+def _same_settings(before: Fixed, now: Fixed, out: Path, channels: int) -> Fixed:
     """The settings of a study that goes on; a recipe may be given first, or left out, when minted arms come or go."""
     if before.recipe is None or now.recipe is None:
         recipe = before.recipe or now.recipe
         before, now = (each.model_copy(update={"recipe": recipe}) for each in (before, now))
     before = before.model_copy(update={"score": before.score or FIRST_SCORE})
-    old, new = (flat(each.model_dump(mode="json")) for each in (before, now))
+    old, new = (
+        flat(each.model_dump(mode="json") | {"recipe": each.recipe.decided(channels) if each.recipe else None})
+        for each in (before, now)
+    )
     for key in [*old, *(key for key in new if key not in old)]:
         if old.get(key) != new.get(key) and key.removeprefix("recipe.") not in DESCRIBES:
             raise StudyError(

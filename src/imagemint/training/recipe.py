@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from imagemint.errors import RecipeError
 from imagemint.losses import LOSSES, PENALTIES
-from imagemint.models import checked, family
+from imagemint.models import MODELS, checked, family
 from imagemint.recipe import AnyRecipe
 from imagemint.seeds import Noise
 from imagemint.settings import OneOf, Strict
@@ -97,12 +97,19 @@ class Recipe(AnyRecipe):
                 f"a discriminator of {wanted} outputs",
                 f"k+1 outputs go with loss {semi}, 1 with every other loss",
             )
-        self._check_model()
+        self._choices()
         return self
 
-    def _check_model(self) -> None:
-        """Raise RecipeError unless the family of networks and its options are known."""
-        checked(family(self.model).options, self.options, self.model)
+    def _choices(self) -> BaseModel:
+        """The choices under `options`. Raises RecipeError unless the family of networks and its options are known."""
+        return checked(family(self.model).options, self.options, self.model)
+
+    def decided(self, channels: int) -> dict[str, Any]:
+        """As of any recipe; the options of the networks too."""
+        choices = self._choices()
+        decide = MODELS[self.model].decide if self.model in MODELS else None
+        choices = decide(choices, channels) if decide else choices
+        return {**super().decided(channels), "options": choices.model_dump(mode="json")}
 
     def batch(self, classes: int) -> int:
         """Images in one discriminator step on a pack of so many classes."""
