@@ -17,9 +17,9 @@ import imagemint
 from imagemint import progress
 from imagemint.classifiers.plan import ClassifierPlan
 from imagemint.cli_edit import app as edit_app
-from imagemint.cli_options import options_of
+from imagemint.cli_options import changed, options_of
 from imagemint.errors import ImagemintError
-from imagemint.studies.plan import StudyPlan
+from imagemint.studies.plan import StudyPlan, read_plan
 from imagemint.words import counted, listed, shown, split_list
 
 app = typer.Typer(
@@ -311,23 +311,42 @@ def measure(
 @app.command()
 @options_of(StudyPlan, "recipe")
 def study(
-    pack: PackArgument,
-    test: Annotated[
+    pack: Annotated[
         Path,
-        typer.Option(
-            "--test", metavar="PACK", help="The pack of real images to test on; nothing is trained on them."
+        typer.Argument(
+            metavar="PACK | PLAN.yaml",
+            help="The pack of real images to learn from; or a file that says pack, test, recipe and options.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for rows, runs and the report.")],
+    test: Annotated[
+        Path | None,
+        typer.Option(
+            "--test", metavar="PACK", help="The pack of real images to test on; nothing is trained on them."
+        ),
+    ] = None,
     recipe: Annotated[
         str | None,
         typer.Option("--recipe", help="A name from imagemint recipes, or a YAML file; needed to mint."),
     ] = None,
+    saturation: Annotated[
+        bool,
+        typer.Option("--saturation", help="Ask only whether more images of any kind could help; needs no recipe."),
+    ] = False,
     **plan: Any,
 ) -> None:
     """Find out whether minted images help a classifier, and write the report. A stopped study continues."""
     progress.if_stopped("the same command goes on")
-    made = imagemint.study(pack, test, recipe, out, **plan)
+    options = changed(StudyPlan, plan)
+    if pack.suffix in (".yaml", ".yml"):  # what is said on the command line comes first
+        options = {**read_plan(pack), **options}
+        pack = Path(options.pop("pack"))
+        test, recipe = test or Path(options.pop("test")), recipe or options.get("recipe")
+        saturation = saturation or options.pop("saturation", False)
+        options = {name: value for name, value in options.items() if name not in ("test", "recipe", "saturation")}
+    if test is None:
+        raise ImagemintError("no test images", "a pack of real images to test on", "say --test PACK")
+    made = imagemint.study(pack, test, recipe, out, saturation=saturation, **options)
     _print(made.summary())
     _print(made.report)
 

@@ -34,12 +34,22 @@ def options_of(model: type[BaseModel], *left_out: str) -> Callable[[Callable[...
     return decorate
 
 
+def changed(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
+    """Of the values of such options those that are not the defaults."""
+    defaults = {name: _default(field) for name, field in model.model_fields.items()}
+    return {name: value for name, value in values.items() if value != defaults[name]}
+
+
+def _default(field: FieldInfo) -> Any:
+    return ",".join(field.default) if isinstance(field.default, tuple) else field.default
+
+
 def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     default, kinds = field.default, {each for each in get_args(field.annotation) if each is not NoneType}
     kind: Any = field.annotation
     if isinstance(default, tuple):
-        default, kind = ",".join(default), str
+        default, kind = _default(field), str
     elif default is None:
         kind = next(iter(kinds)) | None
     metavar = str(extra["metavar"]) if "metavar" in extra else None

@@ -95,13 +95,23 @@ def parse_setting(text: str) -> tuple[str, Any]:
 def _read(name_or_path: str | Path) -> tuple[dict[str, Any], str]:
     text, path = str(name_or_path), Path(name_or_path)
     if path.suffix in (".yaml", ".yml") or path.is_file():
-        content, where = _content(path), f"recipe file {path}"
-    elif text in recipe_names():
+        return read_settings(path, "recipe file")
+    if text in recipe_names():
         content = (resources.files("imagemint") / "recipes" / f"{text}.yaml").read_text(encoding="utf-8")
         where = f"recipe {text}"
     else:
         known = ", ".join(recipe_names())
         raise RecipeError(f"no recipe {text!r}", f"one of {known}, or a YAML file", "see imagemint recipes")
+    return _tree(content, where), where
+
+
+def read_settings(path: Path, what: str) -> tuple[dict[str, Any], str]:
+    """The settings in a YAML file, and the words that name it in errors; `what` it is. Raises RecipeError."""
+    where = f"{what} {path}"
+    return _tree(_content(path, what), where), where
+
+
+def _tree(content: str, where: str) -> dict[str, Any]:
     try:
         tree = _yaml(content)
     except _Alias as error:
@@ -112,16 +122,16 @@ def _read(name_or_path: str | Path) -> tuple[dict[str, Any], str]:
         raise RecipeError(f"{where} is not YAML (line {line})", "key: value lines", "mend the file") from None
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
         raise RecipeError(f"{where} holds no settings", "key: value lines", "start from one of imagemint recipes")
-    return tree, where
+    return tree
 
 
-def _content(path: Path) -> str:
+def _content(path: Path, what: str) -> str:
     try:
         return read_text(path, limit=_LARGEST)
     except FileNotFoundError:
-        raise RecipeError(f"no recipe file {path}", "a YAML file", "check the path") from None
+        raise RecipeError(f"no {what} {path}", "a YAML file", "check the path") from None
     except Damaged as error:
-        raise RecipeError(f"recipe file {path} {error}", "YAML in UTF-8", "save it as UTF-8 text") from None
+        raise RecipeError(f"{what} {path} {error}", "YAML in UTF-8", "save it as UTF-8 text") from None
 
 
 class _Alias(yaml.MarkedYAMLError):

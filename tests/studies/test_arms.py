@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
+from typer.testing import CliRunner
 
+from imagemint.cli import app
 from imagemint.data.pack import Pack, open_pack
+from imagemint.errors import StudyError
 from imagemint.pages.study_page import study
 from imagemint.studies.arms import FREE, Images, Need, Sources, comparisons, filling, find_arm, for_rare, free_arms
 from imagemint.studies.folder import read_rows
-from imagemint.studies.plan import images_of, make_plan
+from imagemint.studies.plan import images_of, make_plan, read_plan
 from imagemint.studies.results import Study, open_study
 from tests.digits import digits, write
 
@@ -51,6 +55,92 @@ def test_balanced_and_rare_arms_mint_what_is_missing() -> None:
     assert for_rare(Need(COUNTS, None, ("some",), {})) == {"many": 0, "some": 6, "few": 0}
     none = Images(np.zeros((0, 1, 4, 4), np.uint8), np.zeros(0, np.int64))
     assert made("balanced", minted=none).n_added == 0
+
+
+def test_a_share_of_real_images_keeps_the_total_and_the_proportions() -> None:
+    cases: list[tuple[str, dict[str, float], list[int]]] = [
+        ("share:50", {}, [6, 3, 2]),
+        ("class-shares", {"many": 0.5, "*": 0.34}, [6, 2, 1]),
+    ]
+    for arm, shares, kept in cases:
+        minting = find_arm(arm).minting
+        assert minting is not None
+        counts = minting.counts(Need(COUNTS, None, (), shares))
+        assert [COUNTS[name] - counts[name] for name in NAMES] == kept
+        labels = np.repeat(np.arange(3), list(counts.values()))
+        found = made(arm, shares=shares, minted=Images(np.full((len(labels), 1, 4, 4), 255, np.uint8), labels))
+        assert np.bincount(found.labels).tolist() == list(COUNTS.values())
+        assert (found.n_real, found.n_added) == (21 - len(labels), len(labels))
+    assert find_arm("share:50").minting is find_arm("share:50").minting
+    for wrong in ("share:0", "share:101", "share:x", "share:", "mix:0", "mix:-1", "mix:nan", "mix:1e3"):
+        with pytest.raises(StudyError, match="arms = "):
+            make_plan("ppca", arms=[wrong])
+    with pytest.raises(StudyError, match="class-shares and no shares"):
+        make_plan("ppca", arms=["class-shares"])
+
+
+def test_a_ratio_mints_so_many_times_the_real_images() -> None:
+    minting = find_arm("mix:2.5").minting
+    assert minting is not None
+    assert minting.counts(Need(COUNTS, None, (), {})) == {"many": 30, "some": 15, "few": 8}
+
+
+def test_a_teacher_labels_minted_images_and_nothing_else() -> None:
+    given: list[int] = []
+
+    def teacher(pixels: np.ndarray) -> np.ndarray:
+        given.append(int(pixels.min()))
+        return np.tile([0.2, 0.3, 0.5], (len(pixels), 1))
+
+    found = made("soft", teacher=teacher)
+    assert given == [100] and found.labels.shape == (42, 3)  # it was asked about minted images alone
+    assert np.array_equal(found.labels[:21], np.eye(3)[sources().real.labels])
+    assert found.labels[21:] == pytest.approx(np.tile([0.2, 0.3, 0.5], (21, 1)))
+    assert made("soft-real", teacher=teacher).n_added == 0 and given == [100, 0]
+
+
+def test_noise_is_on_the_minted_images_alone() -> None:
+    found = made("noisy")
+    assert np.array_equal(found.pixels[:21], sources().real.pixels)
+    apart = found.pixels[21:].astype(float) - sources().real.pixels - 100
+    assert 20 < apart.std() < 30 and np.array_equal(made("noisy").pixels, found.pixels)
+
+
+def test_every_arm_that_mints_gives_a_row(packs: tuple[Pack, Pack], tmp_path: Path) -> None:
+    arms = ["classic", "screened", "soft", "soft-real", "pca", "noisy", "mix:2", "share:40", "class-shares"]
+    out = tmp_path / "out"
+    found = study(*packs, "ppca", out, arms=arms, class_shares={"many": 40, "*": 10}, **QUICK)
+    rows = {row.arm: row for row in found.rows}
+    assert set(rows) == set(arms)
+    counts = packs[0].counts()
+    total = sum(counts.values())
+    assert open_pack(out / "minted" / "all-0-pca").manifest.mintings[0].recipe == "pca"
+    assert open_pack(out / "minted" / "all-0-screened").counts() == counts
+    assert open_pack(out / "minted" / "all-0-times-2").counts() == {name: 2 * n for name, n in counts.items()}
+    for arm in ("share:40", "class-shares"):
+        assert rows[arm].n_real + rows[arm].n_minted == total and rows[arm].n_real < total / 2
+    trained = {each.name for each in (out / "runs").iterdir()}
+    assert trained == {"all-0", "all-0-pca"}  # one training for all arms of a recipe
+
+
+def test_a_plan_file_is_as_good_as_options(packs: tuple[Pack, Pack], tmp_path: Path) -> None:
+    lines = {"pack": str(packs[0].path), "test": str(packs[1].path), "arms": ["real"], **QUICK}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump({**lines, "budgets": [5, "50%"]}))
+    words = ["study", str(tmp_path / "plan.yaml"), "--out", str(tmp_path / "out"), "--seed", "3"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    found = open_study(tmp_path / "out")
+    assert (found.budgets, found.arms, found.facts.settings.seed) == (["5", "50%"], ["real"], 3)
+    for wrong, message in (({"armes": 1}, "unknown key armes"), ({"test": 3}, "does not say test")):
+        (tmp_path / "plan.yaml").write_text(yaml.safe_dump({**lines, **wrong}))
+        with pytest.raises(StudyError, match=message):
+            read_plan(tmp_path / "plan.yaml")
+
+
+def test_saturation_asks_about_real_images_alone() -> None:
+    plan = make_plan(None, saturation=True, repeats=4)
+    assert (plan.arms, plan.budgets, plan.repeats) == (("real", "classic"), ("10%", "20%", "50%", "all"), 4)
+    assert make_plan(None, saturation=True, budgets="5,10").budgets == ("5", "10")
 
 
 def test_a_share_takes_a_part_of_each_class_as_it_is() -> None:

@@ -6,8 +6,10 @@ classifier is trained on (`TrainingSet`). What is minted for it is the row's `mi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,6 +20,8 @@ Source = Literal["real", "minted", "pack"]
 RARE = 0.5  # classes with fewer than this share of the largest class's images are rare, where none are named
 UNEQUAL = 2.0  # classes are unequal where the largest has at least so many times the images of the smallest
 NOISE = 25.0  # levels of 255: standard deviation of the noise of arm `noisy`; our choice
+MOST_MINTED = 1000.0  # times the real images
+_NUMBER = re.compile(r"[0-9]{1,4}(\.[0-9]{1,3})?")
 OTHERS = "*"  # in shares of real images per class: every class that is not named
 
 
@@ -238,7 +242,7 @@ class Minting:
     name: str = ""  # of its folder, after budget and repeat
     recipe: str = ""  # in place of the study's
     counts: Callable[[Need], dict[str, int]] = as_many
-    screened: bool = False  # whether only images that a classifier of the real ones is sure of are kept
+    screened: bool = False  # whether a classifier of the real images chooses the half that it is surest of
 
 
 USUALLY = Minting()
@@ -365,6 +369,38 @@ ARMS: dict[str, Arm] = {
         images=together,
         subject="Added to the rare classes, minted images",
     ),
+    "screened": _mix(
+        "as mix+classic, with the half of the minted images that a classifier of the real ones is surest of",
+        Minting(name="screened", screened=True),
+        subject="On top of ordinary augmentation, screened minted images",
+    ),
+    "soft": _mix(
+        "as mix+classic, with minted images labelled by the probabilities of a teacher that learned the real ones",
+        images=softened,
+        against=(FREE, "classic", "soft-real"),
+        subject="Labelled by a teacher, minted images",
+    ),
+    "soft-real": replace(
+        _augmented("as classic, labelled by the probabilities of a teacher that learned the same images", "classic"),
+        images=distilled,
+        free=False,  # its teacher knows the held-out images that the yardstick is chosen by
+    ),
+    "pca": _mix("as mix+classic, minted by recipe pca", Minting(name="pca", recipe="pca")),
+    "ppca": _mix("as mix+classic, minted by recipe ppca", Minting(name="ppca", recipe="ppca")),
+    "per-class": _mix("as mix+classic, minted by recipe per-class", Minting(name="per-class", recipe="per-class")),
+    "noisy": _mix(
+        "as mix+classic, with noise on the minted images (a wish of Baker 2018)",
+        images=real_and_noisy,
+        against=(FREE, "classic", "mix+classic"),
+        subject="As a regulariser, noisy minted images",
+    ),
+    "class-shares": _mix(
+        "as classic, with minted images in place of a share of the real ones of each class",
+        Minting(name="class-shares", counts=missing(lambda need: need.shares)),
+        images=replaced(lambda sources: sources.shares),
+        against=("classic",),
+        subject="In place of a share of the real images, minted images",
+    ),
 }
 USUAL = (  # the arms of a study that names none
     "floor",
@@ -391,9 +427,35 @@ def _pack_arm(path: str) -> Arm:
     )
 
 
+def _ratio_arm(ratio: str) -> Arm | None:
+    """Real images and `ratio` times as many minted ones, each seen equally often."""
+    if not _NUMBER.fullmatch(ratio) or not 0 < float(ratio) <= MOST_MINTED:
+        return None
+    return _mix(
+        f"real images and {ratio} times as many minted ones, each seen equally often, augmented as in classic",
+        Minting(name=f"times-{ratio}", counts=times_as_many(float(ratio))),
+        images=together,
+        subject=f"Mixed {ratio} to 1 with the real images, minted images",
+    )
+
+
+def _share_arm(percent: str) -> Arm | None:
+    """A share of real images of a fixed total with fixed proportions of the classes (Rzayev & Weldegebriel)."""
+    if not _NUMBER.fullmatch(percent) or not 0 < float(percent) <= 100:
+        return None
+    share = {OTHERS: float(percent) / 100}
+    return _mix(
+        f"{percent} % of the real images of each class, minted ones in place of the others, augmented as in classic",
+        Minting(name=f"share-{percent}", counts=missing(lambda need: share)),
+        images=replaced(lambda sources: share),
+        against=("classic",),
+        subject=f"In place of all but {percent} % of the real images, minted images",
+    )
+
+
 # Arms that take an argument, as in pack:PATH; None where the argument cannot be one.
-FAMILIES: dict[str, Callable[[str], Arm | None]] = {"pack": _pack_arm}
-FORMS = {"pack": "pack:PATH"}  # how they are written
+FAMILIES: dict[str, Callable[[str], Arm | None]] = {"mix": _ratio_arm, "share": _share_arm, "pack": _pack_arm}
+FORMS = {"mix": "mix:RATIO", "share": "share:PERCENT", "pack": "pack:PATH"}  # how they are written
 
 _FREE_ARM = Arm(
     about="the best arm without other images, chosen on held-out training images", images=None, learns_from=()
@@ -409,7 +471,13 @@ def known(name: str) -> Arm | None:
     family, colon, argument = name.partition(":")
     if name in ARMS:
         return ARMS[name]
-    return FAMILIES[family](argument) if colon and argument and family in FAMILIES else None
+    return _of_family(family, argument) if colon and argument and family in FAMILIES else None
+
+
+@cache
+def _of_family(family: str, argument: str) -> Arm | None:
+    """The same row every time, so that what is minted for it is known again."""
+    return FAMILIES[family](argument)
 
 
 def find_arm(name: str) -> Arm:

@@ -210,14 +210,41 @@ class StudyPlan(Settings, Extent):
         return {name: value for name, value in values.items() if value != fields[name].default}
 
 
-def make_plan(recipe: str | Path | AnyRecipe | None, **options: Any) -> StudyPlan:
+SATURATION: dict[str, Any] = {"arms": ("real", "classic"), "budgets": ("10%", "20%", "50%", ALL)}
+_PACKS = ("pack", "test", "recipe")  # what a plan file may say beside the fields of a plan
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """What a YAML file says of a study: pack, test, recipe, saturation and fields of StudyPlan. Raises an error."""
+    from imagemint.config import read_settings
+
+    tree, where = read_settings(path, "plan")
+    allowed = [*_PACKS, "saturation", *(name for name in StudyPlan.model_fields if name not in _PACKS)]
+    unknown = [key for key in tree if key not in allowed]
+    if unknown:
+        raise StudyError(f"unknown key {unknown[0]} in {where}", f"one of {', '.join(allowed)}", "check the spelling")
+    for key in ("pack", "test"):
+        if not isinstance(tree.get(key), str):
+            raise StudyError(f"{where} does not say {key}", f"{key}: the path of a pack", "add it")
+    recipe = tree.get("recipe")
+    if recipe is not None and not isinstance(recipe, str):
+        raise StudyError(f"recipe = {str(recipe)[:60]} in {where}", "a name or the path of a YAML file", "change it")
+    if not isinstance(tree.get("saturation", False), bool):
+        raise StudyError(f"saturation = {str(tree['saturation'])[:60]} in {where}", "true or false", "change it")
+    return tree
+
+
+def make_plan(recipe: str | Path | AnyRecipe | None, *, saturation: bool = False, **options: Any) -> StudyPlan:
     """A plan from a recipe and whatever differs from the defaults. Raises StudyError or RecipeError.
+
+    `saturation`: the question is whether more images of any kind could help; other defaults for arms and budgets.
 
     >>> make_plan(None, arms=["classic", "real"], budgets="20,5").budgets
     ('5', '20')
     """
     from imagemint.config import load_recipe
 
+    options = {**SATURATION, **options} if saturation else options
     given = {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
     try:
         plan = StudyPlan(recipe=None if recipe is None else load_recipe(recipe), **given)
@@ -226,6 +253,8 @@ def make_plan(recipe: str | Path | AnyRecipe | None, **options: Any) -> StudyPla
         raise StudyError(words.found, words.wanted, words.remedy) from None
     if plan.epochs is not None and plan.images is not None:
         raise StudyError(f"epochs {plan.epochs:g} and images {plan.images}", "one of the two", "leave one out")
+    if "class-shares" in plan.arms and not plan.class_shares:
+        raise StudyError("arm class-shares and no shares", "a share of each class", "say --class-shares NAME=P,...")
     minting = [name for name in plan.arms if (each := find_arm(name).minting) and not each.recipe]
     if minting and plan.recipe is None:
         raise StudyError(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from imagemint.studies.folder import FIRST_SCORE, Cell, Row, save_classes, save_
 from imagemint.studies.material import Material
 from imagemint.studies.plan import StudyPlan, images_of
 
+SCREENED = 0.5  # share of the drawn images that arm `screened` keeps; no threshold, so that it always ends
 HELD_OUT = 0.25  # of the images of each class of a subset, to choose the best free arm by
 
 
@@ -138,7 +140,8 @@ def minted_pack(cell: Cell, plan: StudyPlan, subset: Pack, minting: Minting) -> 
         seed=plan.seed_for("gan", cell.budget, cell.repeat),
         resume=True,
     )
-    return mint(run, dest, counts=counts, seed=plan.seed_for("mint", cell.budget, cell.repeat))
+    screening: dict[str, Any] = {"keep": SCREENED, "pack": subset} if minting.screened else {}
+    return mint(run, dest, counts=counts, seed=plan.seed_for("mint", cell.budget, cell.repeat), **screening)
 
 
 def recipe_of(plan: StudyPlan, minting: Minting) -> AnyRecipe:

@@ -23,7 +23,7 @@ from imagemint.fitting import check_fits
 from imagemint.methods import method_of
 from imagemint.progress import say
 from imagemint.recipe import DESCRIBES
-from imagemint.studies.arms import OTHERS, find_arm, unequal
+from imagemint.studies.arms import OTHERS, RARE, find_arm, rare_classes, unequal
 from imagemint.studies.folder import (
     FIRST_SCORE,
     About,
@@ -141,6 +141,13 @@ def _check_classes(plan: StudyPlan, material: Material) -> None:
             f"one class, {shown(material.classes[0])}",
             "two classes or more, with training and test images",
             "add images of another class to both packs (imagemint edit merge)",
+        )
+    sizes = {name: len(each) for name, each in zip(material.classes, material.pool, strict=True)}
+    if "minted-rare" in plan.arms and not plan.rare and not rare_classes(sizes):
+        raise StudyError(
+            f"arm minted-rare and no class with fewer than {RARE:.0%} of the images of the largest",
+            "rare classes",
+            "name them with --rare NAME,..., or leave the arm out",
         )
     named = {"rare": plan.rare, "class_shares": [name for name in plan.shares if name != OTHERS]}
     for option, names in named.items():
