@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Collection
 
 import pytest
@@ -10,12 +12,13 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from imagemint.catalogue import Network, layer_tables, networks, parts, shown_shape
+from imagemint.catalogue import Network, layer_tables, networks, parts, recipe_facts, shown_shape
 from imagemint.config import Recipe, load_recipe, recipe_names
 from imagemint.losses import LOSSES, PENALTIES
 from imagemint.methods import METHODS
 from imagemint.methods.joined import JOINED
 from imagemint.models import MODELS, ImageShape, build, parameter_count
+from imagemint.recipe_list import read_facts
 from imagemint.training.optimisers import OPTIMIZERS
 from tests.test_cli import Command, refused
 from tests.test_cli import imagemint as imagemint  # the fixture
@@ -139,3 +142,16 @@ def test_what_cannot_be_shown_gets_one_line(imagemint: Command) -> None:
     refused(imagemint("recipes", "cdcgan", "--channels", 2), "--channels 2")
     refused(imagemint("recipes", "cdcgan", "--size", 27), "27x27", "multiples of 4")
     refused(imagemint("recipes", "demo", "--set", "options.wdith=3"), "options.wdith")
+
+
+def test_the_list_in_the_file_is_that_of_the_recipes_and_their_networks() -> None:
+    """If this fails: python -m imagemint.catalogue."""
+    assert read_facts() == recipe_facts([load_recipe(name) for name in recipe_names()])
+
+
+def test_the_list_does_not_wait_for_torch() -> None:
+    code = (
+        "import sys; from imagemint.cli import app; app(['recipes'], standalone_mode=False);"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

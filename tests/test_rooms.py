@@ -17,7 +17,7 @@ FILES = [file for file in SOURCE.rglob("*.py") if file != SOURCE / "__init__.py"
 # Each room may import from rooms that stand before it.
 ORDER = [
     {"words", "errors", "arguments", "seeds", "files", "progress", "images"},
-    {"settings", "devices", "recipe", "minter"},
+    {"settings", "devices", "recipe", "recipe_list", "minter"},
     {"data"},
     {"checkpoints", "runfolder", "samples", "losses", "augment", "models"},
     {"classifiers"},

@@ -2,6 +2,7 @@
 
 Everything is read off the recipes, the tables and the pydantic models themselves; no name stands here a second time.
 Networks are built on torch's `meta` device, where parameters have shapes and no values: counting them takes no time.
+After a change of a recipe or a network, `python -m imagemint.catalogue` writes the list of recipes anew.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
-from rich import box
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from imagemint.losses import LOSSES
 from imagemint.methods import METHODS, method_of
 from imagemint.models import MODELS, ImageShape, parameter_count, total_count
 from imagemint.recipe import AnyRecipe
+from imagemint.recipe_list import Page, table_of, write_facts
 from imagemint.settings import OneOf
 from imagemint.training.recipe import Recipe
 
@@ -202,27 +203,19 @@ def _about(setting: FieldInfo) -> str:
 # --- pages: what `imagemint recipes` prints, as JSON and for people
 
 
-class Page(NamedTuple):
-    """One answer in two forms."""
-
-    facts: dict[str, Any]  # JSON
-    shown: list[Any]  # what rich prints
+_LISTED = {"name", "about", "source", "model", "smallest", "largest", "shown_at"}
 
 
-def recipe_list(recipes: list[AnyRecipe]) -> Page:
-    """Name, one line, source, image size and trainable parameters of each recipe."""
-    table = _table("recipe", "about, source", "images", "G", "D", numbers=3)
+def recipe_facts(recipes: list[AnyRecipe]) -> list[dict[str, Any]]:
+    """What the list of recipes shows of each one, as JSON; `parameters` per network, for images of `shape`."""
     facts = []
     for recipe in recipes:
-        counts = networks(recipe)
-        c, h, w = shown_shape(recipe)
-        numbers = [f"{network.trainable:,}" for network in counts.values()] or ["", ""]
-        about = Text.assemble(recipe.about, "\n", (recipe.source, "dim"))
-        table.add_row(Text(recipe.name), about, f"{h}x{w}x{c}", *numbers)
-        row = recipe.model_dump(include={"name", "about", "source", "model", "smallest", "largest", "shown_at"})
-        facts.append({**row, "parameters": {name: each.counts() for name, each in counts.items()}})
-    note = "G, D: trainable parameters of both networks for such images (height x width x channels)"
-    return Page({"recipes": facts}, [table, Text(note, "dim")])
+        row = recipe.model_dump(
+            mode="json", include={"name", "about", "source", "model", "smallest", "largest", "shown_at"}
+        )
+        counts = {name: network.counts() for name, network in networks(recipe).items()}
+        facts.append({**row, "shape": list(shown_shape(recipe)), "parameters": counts})
+    return facts
 
 
 def recipe_page(recipe: AnyRecipe, shape: ImageShape, classes: int) -> Page:
@@ -248,7 +241,7 @@ def recipe_page(recipe: AnyRecipe, shape: ImageShape, classes: int) -> Page:
 
 def part_list() -> Page:
     """Every part, by the key that --set names it with."""
-    table = _table("--set", "names", "what it is, source, default", numbers=0)
+    table = table_of("--set", "names", "what it is, source, default", numbers=0)
     for part in parts():
         if part.key == "model":
             table.add_section()
@@ -258,7 +251,7 @@ def part_list() -> Page:
 
 def _layer_table(name: str, network: Network, layers: list[Layer]) -> Table:
     """Output shape (channels x height x width), trainable parameters, and all numbers that minting needs."""
-    table = _table(name, "layer", "output", "trainable", "in all", numbers=3)
+    table = table_of(name, "layer", "output", "trainable", "in all", numbers=3)
     for layer in layers:
         shape = "x".join(map(str, layer.shape))
         table.add_row(Text(layer.name), layer.kind, shape, f"{layer.trainable:,}", f"{layer.total:,}")
@@ -267,12 +260,7 @@ def _layer_table(name: str, network: Network, layers: list[Layer]) -> Table:
     return table
 
 
-def _table(*columns: str, numbers: int) -> Table:
-    """The last columns hold numbers or shapes: never broken, to the right."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for k, column in enumerate(columns):
-        number = k >= len(columns) - numbers
-        wrap = not number and k > 0
-        justify: Literal["left", "right"] = "right" if number else "left"
-        table.add_column(Text(column), justify=justify, no_wrap=not wrap, max_width=28 if column == "names" else None)
-    return table
+if __name__ == "__main__":
+    from imagemint.config import load_recipe, recipe_names
+
+    write_facts(recipe_facts([load_recipe(name) for name in recipe_names()]))

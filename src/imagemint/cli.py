@@ -382,23 +382,27 @@ def recipes(
     """List the recipes; show one with the layers of its networks; list the parts to choose from."""
     from rich.console import Console
 
-    from imagemint import catalogue
-    from imagemint.config import load_recipe, recipe_names
-    from imagemint.models import ImageShape
+    from imagemint.recipe_list import recipe_list
 
+    if name is None and (size or channels or classes or settings):
+        raise ImagemintError("settings without NAME", "the recipe that they are for", "imagemint recipes NAME ...")
     if name is not None:
+        from imagemint import catalogue
+        from imagemint.config import load_recipe
+        from imagemint.models import ImageShape
+
         recipe = load_recipe(name, _settings(settings))
         c, *sides = catalogue.shown_shape(recipe)
         wanted = _size(size) or (sides[0], sides[1])
         h, w = wanted if isinstance(wanted, tuple) else (wanted, wanted)
         shape = ImageShape(_choice("--channels", channels, (1, 3)) or c, h, w)
         page = catalogue.recipe_page(recipe, shape, classes or recipe.shown_at.classes)
-    elif size or channels or classes or settings:
-        raise ImagemintError("settings without NAME", "the recipe that they are for", "imagemint recipes NAME ...")
     elif parts:
+        from imagemint import catalogue
+
         page = catalogue.part_list()
     else:
-        page = catalogue.recipe_list([load_recipe(each) for each in recipe_names()])
+        page = recipe_list()
     if as_json:
         _print_json(page.facts)
     else:
