@@ -18,13 +18,17 @@ from torch import Tensor, nn
 import imagemint
 from imagemint import checkpoints, files
 from imagemint.catalogue import parts
+from imagemint.classifiers.network import Network
+from imagemint.classifiers.training import CLASSIFIERS, Kind
 from imagemint.config import Recipe, load_recipe
-from imagemint.data.pack import Pack
+from imagemint.data.pack import Pack, writing
 from imagemint.errors import RecipeError
 from imagemint.fitting import train
 from imagemint.losses import LOSSES, PENALTIES, AdversarialLoss, Penalty
 from imagemint.methods import METHODS, Asked, Method
 from imagemint.methods.base import members, settled
+from imagemint.metrics.comparison import Comparison, Weights
+from imagemint.metrics.measures import METRICS, Metric, measure
 from imagemint.minter import Minter
 from imagemint.minting import mint
 from imagemint.models import MODELS, Family, ImageShape
@@ -34,6 +38,8 @@ from imagemint.runs import open_run
 from imagemint.samples import draw_samples
 from imagemint.seeds import Noise
 from imagemint.settings import Strict
+from imagemint.studies.arms import ARMS, Arm, Sources, TrainingSet
+from imagemint.studies.study import study
 from imagemint.training.optimisers import OPTIMIZERS, Optimizer
 from imagemint.training.optimisers import Row as OptimizerRow
 from imagemint.training.ranks import Ranks
@@ -207,3 +213,65 @@ def test_no_code_asks_which_recipe_it_has() -> None:
         if asking.search(file.read_text(encoding="utf-8"))
     }
     assert found <= {"methods"}
+
+
+def test_a_metric(digits: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row of METRICS is measured, and carries its direction, floor and interval, like those that ship."""
+
+    def farthest(compared: Comparison, weights: Weights) -> np.ndarray:
+        centre = compared.real.features.mean(0)
+        return np.full(len(weights.sample), np.abs(compared.sample.features - centre).max())
+
+    row = Metric(farthest, "lower", "farthest feature", bounds=(0, np.inf))
+    monkeypatch.setitem(METRICS, "farthest", row)
+    values = measure(digits, digits, features="pixels").model_dump(mode="json")["values"]
+    assert values["farthest"]["direction"] == "lower"
+    assert values["farthest"]["low"] <= values["farthest"]["value"] <= values["farthest"]["high"]
+    assert values["farthest"]["floor"] > 0
+
+
+class Mean(Network):
+    """Dense layer on the mean of each channel: a classifier of four lines."""
+
+    def __init__(self, channels: int, size: tuple[int, int], classes: int) -> None:
+        super().__init__(size)
+        self.out = nn.Linear(channels, classes)
+
+    def maps(self, images: Tensor) -> Tensor:
+        return images.mean((2, 3))
+
+
+def dark_and_light(folder: Path, name: str, count: int) -> Pack:
+    """Two classes that differ in nothing but their light."""
+    random = np.random.default_rng(count)
+    labels = np.arange(count) % 2
+    pixels = random.integers(0, 60, (count, 1, 8, 8)) + 190 * labels[:, None, None, None]
+    with writing(folder / name, classes=["dark", "light"], origin="real", history=[]) as writer:
+        writer.add(pixels.astype(np.uint8), labels)
+    return writer.pack()
+
+
+def test_a_classifier_and_an_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are rows that a study uses by name: the classifier learns the light, the arm turns the labels round."""
+
+    def turned(sources: Sources) -> TrainingSet:
+        pixels, labels = sources.real
+        return TrainingSet(pixels, 1 - labels, n_real=len(labels), n_added=0)
+
+    monkeypatch.setitem(CLASSIFIERS, "mean", Kind(Mean, "mean of the channels", 0.1))
+    arm = Arm(about="real images under the other name", images=turned, learns_from=("real",), against=("real",))
+    monkeypatch.setitem(ARMS, "turned", arm)
+    made = study(
+        dark_and_light(tmp_path, "train", 40),
+        dark_and_light(tmp_path, "test", 60),
+        None,
+        tmp_path / "study",
+        budgets=["10"],
+        repeats=2,
+        arms=["real", "turned"],
+        classifier="mean",
+        classifier_images=2000,
+        classifier_epochs=1,
+    )
+    assert {row.arm: row.accuracy for row in made.rows} == {"real": 1.0, "turned": 0.0}
+    assert [each.word for each in made.verdicts["10"]] == ["hurts"]
