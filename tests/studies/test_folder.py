@@ -83,6 +83,9 @@ TAMPERED = {
     "a row that is a number": lines(b"5\n"),
     "a row without a budget": lines(b'{"x":1}\n'),
     "predictions that are cut short": file("predictions/3-0-real.npy", b"\x93NUMPY"),
+    "predictions with half a header": file(
+        "predictions/3-0-real.npy", b"\x93NUMPY\1\0\x10\0{'descr': (\n" + b" " * 5
+    ),
     "predictions of another study": file("predictions/3-1-real.npy", b""),
     "predictions that are gone": removed("predictions/3-0-real.npy"),
     "labels that are gone": removed("predictions/labels.npy"),

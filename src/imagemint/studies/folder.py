@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -250,6 +251,8 @@ def _load(path: Path) -> np.ndarray:
         values: np.ndarray = np.load(io.BytesIO(files.read_bytes(path)), allow_pickle=False)
     except (files.Damaged, FileNotFoundError, ValueError, EOFError) as error:
         raise _damaged(path, "is missing" if isinstance(error, FileNotFoundError) else str(error)) from None
+    except (SyntaxError, TypeError, RecursionError, MemoryError, OverflowError, tokenize.TokenError):
+        raise _damaged(path, "has a header that is none") from None  # numpy reads it as Python source
     return values
 
 
