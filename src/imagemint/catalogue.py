@@ -29,6 +29,7 @@ from imagemint.recipe import AnyRecipe
 from imagemint.recipe_list import Page, table_of, write_facts
 from imagemint.settings import OneOf
 from imagemint.training.recipe import Recipe
+from imagemint.words import counted
 
 
 class Layer(NamedTuple):
@@ -234,7 +235,7 @@ def recipe_page(recipe: AnyRecipe, shape: ImageShape, classes: int) -> Page:
             for name, network in found.items()
         },
     }
-    note = f"Networks for {h}x{w} images, {c} channel{'s' * (c > 1)}, {classes} class{'es' * (classes > 1)}:\n"
+    note = f"Networks for {h}x{w} images, {counted(c, 'channel')}, {counted(classes, 'class', 'classes')}:\n"
     shown = [_layer_table(name, network, tables[name]) for name, network in found.items()]
     return Page(facts, [Text(text), Text(note), *shown] if found else [Text(text)])
 

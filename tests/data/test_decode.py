@@ -32,7 +32,7 @@ from imagemint.data.decode import (
     close_archive,
     decode,
     fitted,
-    look,
+    headers,
     value_range,
 )
 from imagemint.data.sources.tree import open_tree
@@ -51,7 +51,7 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 
 def pixels(data: bytes, channels: int = 3, *, only_gray: bool = False) -> np.ndarray:
     """The one image `data`, at its own size, [h, w, c]."""
-    (seen,) = look([data])
+    (seen,) = headers([data])
     assert seen is not None
     result = decode([data], Wanted((seen.height, seen.width), None, channels, only_gray))
     assert not result.problems and result.surprise is None
@@ -220,7 +220,7 @@ def test_a_large_jpeg_stays_close_to_plain_lanczos() -> None:
     ours = np.frombuffer(decode([data], Wanted((64, 64), "crop", 3, False)).pixels, np.uint8).reshape(64, 64, 3)
     assert np.abs(plain.astype(int) - ours).mean() < 1
     tall = encoded(Image.open(io.BytesIO(data)), "JPEG", exif=_turned(), quality=90)
-    assert look([tall]) == [(1600, 1200, False)]
+    assert headers([tall]) == [(1600, 1200, False)]
 
 
 def _turned() -> Image.Exif:
@@ -284,7 +284,7 @@ def tiff_file(width: int, bits: int, photometric: int, data: bytes, kind: int = 
 
 
 def row(data: bytes, channels: int = 1, levels: tuple[float, float] | None = None) -> list[list[int]]:
-    (seen,) = look([data])
+    (seen,) = headers([data])
     assert seen is not None
     result = decode([data], Wanted((seen.height, seen.width), None, channels, channels == 1, levels))
     assert not result.problems and result.surprise is None, result
@@ -362,7 +362,7 @@ def test_whatever_pillow_raises_is_an_unreadable_image(
     for holder, name in ((Image, "open"), (ImageFile.ImageFile, "load"), (Image.Image, "getpalette")):
         with monkeypatch.context() as patch:
             patch.setattr(holder, name, fail)
-            look([data])
+            headers([data])
             assert decode([data], Wanted((8, 12), None, 3, False)).problems
 
 

@@ -144,7 +144,7 @@ class Loaded(NamedTuple):
     deep: Range | None = None
 
 
-class Look(NamedTuple):
+class Header(NamedTuple):
     """What the header of an image promises."""
 
     height: int
@@ -196,9 +196,9 @@ def decode(items: Sequence[Item], wanted: Wanted) -> Decoded:
     return Decoded(strip.tobytes(), problems, enlarged=enlarged, sides=sides, minted=minted, deep=deep)
 
 
-def look(items: Sequence[Item], wanted: None = None) -> list[Look | None]:
+def headers(items: Sequence[Item], wanted: None = None) -> list[Header | None]:
     """Sizes and colours by the headers alone; None where not even the header can be read."""
-    found: list[Look | None] = []
+    found: list[Header | None] = []
     with _quiet():
         for item in items:
             try:
@@ -208,15 +208,15 @@ def look(items: Sequence[Item], wanted: None = None) -> list[Look | None]:
     return found
 
 
-def _header(item: Item) -> Look:
+def _header(item: Item) -> Header:
     if isinstance(item, Raw):
-        return Look(item.height, item.width, item.channels == 1)
+        return Header(item.height, item.width, item.channels == 1)
     image = _open(read(item))
     w, h = image.size
     if image.format != "TIFF" and _orientation(image) >= 5:
         w, h = h, w
     try:
-        return Look(h, w, _is_gray(image) or _layout_of_16_bits(image).startswith("LA"))
+        return Header(h, w, _is_gray(image) or _layout_of_16_bits(image).startswith("LA"))
     except Exception as error:
         raise _reason(error) from None
 

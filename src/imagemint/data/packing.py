@@ -13,12 +13,24 @@ import numpy as np
 
 from imagemint import images, progress
 from imagemint.arguments import number, whole
-from imagemint.data.decode import Decoded, Fit, Item, Look, Range, Wanted, close_archive, decode, look, value_range
+from imagemint.data.decode import (
+    Decoded,
+    Fit,
+    Header,
+    Item,
+    Range,
+    Wanted,
+    close_archive,
+    decode,
+    headers,
+    value_range,
+)
 from imagemint.data.pack import Pack, PackWriter, Step, Unreadable, check_absent, open_pack, writing
 from imagemint.data.sources import open_source
-from imagemint.data.sources.contents import Asked, Contents, first, some
+from imagemint.data.sources.contents import Asked, Contents
 from imagemint.data.workers import Spread, available, spread
 from imagemint.errors import ArgumentError, SourceError
+from imagemint.words import counted, listed
 
 UNREADABLE_SHARE = 0.01  # of the images that may be unreadable before it is an error
 
@@ -158,7 +170,7 @@ def _decode_into(
 ) -> None:
     """Decode once, on what a few headers promise; begin again in colour where one of the others does not keep it."""
     sample = _sample(contents.each())
-    pixels = next((seen.height * seen.width for seen in look(sample[:8]) if seen), 1 << 16)  # of a usual image
+    pixels = next((seen.height * seen.width for seen in headers(sample[:8]) if seen), 1 << 16)  # of a usual image
     if workers is None:
         worth = len(contents.labels) * (pixels + _IMAGE_COST) > _WORTH_WORKERS
         workers = available() if worth else 1
@@ -200,14 +212,14 @@ def _survey(
     size: tuple[int, int] | None,
     channels: int | None,
     levels: tuple[float, float] | None,
-) -> list[Look]:
+) -> list[Header]:
     """What there is in the first chunk in which anything is readable: an example of each size and kind that matters.
 
     A header is not enough, the image must decode whole: one that is left out later has no say in size and channels.
     """
     for chunk in chunks:
-        proven: dict[object, Look] = {}
-        for item, seen in zip(chunk, look(chunk), strict=True):
+        proven: dict[object, Header] = {}
+        for item, seen in zip(chunk, headers(chunk), strict=True):
             if seen is None:
                 continue
             key = ((seen.height, seen.width) if size is None else None, seen.gray if channels is None else None)
@@ -266,7 +278,9 @@ def _write_decoded(
     writer.source_sides = _binned(sides)
     if minted:  # exported by us and packed again: never taken for real images
         writer.origin = "minted" if minted == writer.images else "mixed"
-        progress.say(f"{some(minted, 'image')} of {writer.images:,} were minted by imagemint, as their PNG files say")
+        progress.say(
+            f"{counted(minted, 'image')} of {writer.images:,} were minted by imagemint, as their PNG files say"
+        )
     writer.remarks += _on_levels(deep, wanted.levels)
     if enlarged:  # worth knowing before training: an enlarged image is blurred
         (step,) = writer.history
@@ -301,7 +315,7 @@ def _on_levels(deep: Range | None, levels: tuple[float, float] | None) -> list[s
     way = f"--levels {bits} maps 0 to {2**bits - 1:,}, --levels auto the range found, to 0..255"
     way = way if deep.gray else "scale them to 8 bits before packing"
     found = (
-        f"{some(deep.images, 'image')} of more than 8 bits per sample: values from {deep.low:,g} to {deep.high:,g}"
+        f"{counted(deep.images, 'image')} of more than 8 bits per sample: values from {deep.low:,g} to {deep.high:,g}"
     )
     dark = " and are dark" if high < _FEW_LEVELS else ""
     return [f"{found} keep {high - low + 1} of 256 levels{dark}; {way}"]
@@ -325,7 +339,7 @@ def _check_unreadable(contents: Contents, positions: list[int], unreadable: list
     shown = [f"{each.name} ({each.problem})" for each in unreadable]
     wanted, remedy = f"at most {UNREADABLE_SHARE:.0%}, and no whole class", "mend or remove them"
     if len(positions) > UNREADABLE_SHARE * total:
-        found = f"{len(positions):,} of {some(total, 'image')} cannot be read: {first(shown, 3)}"
+        found = f"{len(positions):,} of {counted(total, 'image')} cannot be read: {listed(shown, 3)}"
         raise SourceError(found, wanted, remedy)
     classes = len(contents.classes)
     all_counts = np.bincount(contents.labels[contents.labels >= 0], minlength=classes)
@@ -333,7 +347,7 @@ def _check_unreadable(contents: Contents, positions: list[int], unreadable: list
     bad_counts = np.bincount(bad_labels[bad_labels >= 0], minlength=classes)
     lost = [contents.classes[k] for k in range(classes) if all_counts[k] and bad_counts[k] == all_counts[k]]
     if lost:
-        raise SourceError(f"no image of {first(lost)} can be read: {first(shown, 3)}", wanted, remedy)
+        raise SourceError(f"no image of {listed(lost)} can be read: {listed(shown, 3)}", wanted, remedy)
     for line in shown:
         progress.say(f"not readable, left out: {line}")
 
@@ -342,14 +356,14 @@ def _several_sizes(contents: Contents, over: Spread) -> SourceError:
     """The error that lists all sizes; it looks at every header."""
     counts: Counter[tuple[int, int]] = Counter()
     with progress.progress(len(contents.labels), "sizes") as advance:
-        for chunk in over(look, _chunks(contents.each(), _LOOKED_AT), None):
+        for chunk in over(headers, _chunks(contents.each(), _LOOKED_AT), None):
             counts.update((seen.height, seen.width) for seen in chunk if seen is not None)
             advance(len(chunk))
     ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    listed = first([f"{h}x{w} ({some(count, 'image')})" for (h, w), count in ranked])
+    sizes = listed([f"{h}x{w} ({counted(count, 'image')})" for (h, w), count in ranked])
     example = max(1, min(min(size) for size in counts))
     return SourceError(
-        f"images of {len(counts):,} sizes (height x width): {listed}",
+        f"images of {len(counts):,} sizes (height x width): {sizes}",
         "one size",
         f"choose the size to make of them, for example --size {example}",
     )

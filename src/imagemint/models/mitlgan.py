@@ -21,6 +21,7 @@ from imagemint.models.layers import DoublingConv, glorot
 from imagemint.models.shapes import ImageShape
 from imagemint.seeds import Noise
 from imagemint.settings import Strict
+from imagemint.words import counted
 
 ABOUT = "Élő 2021: frozen generators side by side and a network that learns to join their images"
 Output = Literal["tanh", "relu"]
@@ -148,7 +149,7 @@ def check_enough(parents: int) -> None:
     """Raise RecipeError for fewer than two parents."""
     if parents < 2:
         raise RecipeError(
-            f"{parents} parent{'' if parents == 1 else 's'} for model mitlgan",
+            f"{counted(parents, 'parent')} for model mitlgan",
             "two trained runs or more",
             "name them: --set 'parents=[RUN, RUN]'",
         )

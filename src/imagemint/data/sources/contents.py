@@ -13,7 +13,7 @@ import numpy as np
 from imagemint.data.decode import Item, Raw
 from imagemint.data.pack import UNLABELLED
 from imagemint.errors import SourceError
-from imagemint.words import shown
+from imagemint.words import listed, shown
 
 # Folders (and parts of file names) that mean a part of a data set and not a class.
 SPLITS = ("train", "training", "test", "testing", "val", "valid", "validation", "dev")
@@ -115,7 +115,7 @@ def numbered_labels(
     for name in names or ():
         _check_name(name)
     if names is not None and len(set(names)) < len(names):
-        twice = first([shown(name) for name, count in Counter(names).items() if count > 1])
+        twice = listed([shown(name) for name, count in Counter(names).items() if count > 1])
         raise SourceError(
             f"{where} names {twice} more than once", "a name of its own for each class", "mend the names"
         )
@@ -129,7 +129,7 @@ def numbered_labels(
     classes = [str(k) for k in range(top + 1)] if names is None else list(names)
     counts = np.bincount(labels[labels >= 0], minlength=len(classes))
     absent = [name for name, count in zip(classes, counts, strict=True) if not count]
-    remarks = [f"no image of {'class' if len(absent) == 1 else 'classes'} {first(absent)}"] if absent else []
+    remarks = [f"no image of {'class' if len(absent) == 1 else 'classes'} {listed(absent)}"] if absent else []
     return labels, classes, remarks
 
 
@@ -156,11 +156,11 @@ def choose_split(found: Sequence[str], split: str | None, where: str, taken: str
         for name in found:
             if name.casefold() == split.casefold():
                 return name
-        raise SourceError(f"{where} has no split {split!r} but {first(found)}", "one of them", "choose with --split")
+        raise SourceError(f"{where} has no split {split!r} but {listed(found)}", "one of them", "choose with --split")
     if len(found) == 1:
         return found[0]
     raise SourceError(
-        f"{where} has the splits {first(found)}", "one of them", f"choose, for example --split {taken}{found[0]}"
+        f"{where} has the splits {listed(found)}", "one of them", f"choose, for example --split {taken}{found[0]}"
     )
 
 
@@ -185,7 +185,7 @@ def choose_shards(names: Sequence[str], split: str | None, where: str) -> list[s
     if split is None and None in of.values():
         odd = [name for name in names if of[name] is None]
         raise SourceError(
-            f"{where} has shards of {chosen} and others ({first(odd)})",
+            f"{where} has shards of {chosen} and others ({listed(odd)})",
             "one kind",
             f"choose, for example --split {chosen}",
         )
@@ -199,18 +199,7 @@ def no_splits(where: str, split: str | None) -> SourceError:
     )
 
 
-def first(names: Sequence[str], count: int = 5) -> str:
-    """ "a, b, c and 4 more"."""
-    shown = ", ".join(names[:count])
-    return shown if len(names) <= count else f"{shown} and {len(names) - count:,} more"
-
-
 def endings(names: Iterable[str]) -> str:
     """How many files of each ending: "3 .txt, 1 .heic"."""
     counts = Counter(("." + name.rsplit(".", 1)[1].casefold()) if "." in name else "without ending" for name in names)
     return ", ".join(f"{count:,} {ending}" for ending, count in islice(counts.most_common(), 5))
-
-
-def some(count: int, what: str) -> str:
-    """ "1 image", "1,200 images"."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

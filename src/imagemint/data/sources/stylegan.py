@@ -9,12 +9,12 @@ import numpy as np
 
 from imagemint.data.decode import Item, Missing
 from imagemint.data.pack import UNLABELLED
-from imagemint.data.sources.contents import Contents, first, numbered_labels, some
+from imagemint.data.sources.contents import Contents, numbered_labels
 from imagemint.data.sources.files import images, printable
 from imagemint.data.sources.listing import usable
 from imagemint.data.sources.tree import Tree, is_image
 from imagemint.errors import SourceError
-from imagemint.words import shown
+from imagemint.words import counted, listed, shown
 
 FILE = "dataset.json"
 _WANTED = '{"labels": [["path", class number], ...]} or {"labels": null}'
@@ -52,7 +52,9 @@ def read(tree: Tree) -> Contents:
     items: list[Item] = [tree.files.get(name, Missing("named in dataset.json, but not there")) for name in names]
     bare = [name for name, label in zip(names, labels, strict=True) if label == UNLABELLED]
     if bare and len(bare) < len(names):
-        remarks.append(f"{some(len(bare), 'image')} without a label in {FILE}: kept unlabelled ({first(bare, 3)})")
+        remarks.append(
+            f"{counted(len(bare), 'image')} without a label in {FILE}: kept unlabelled ({listed(bare, 3)})"
+        )
     elif bare:
         remarks.append(f"{FILE} labels no image: all are unlabelled")
     return Contents(labels, classes, [printable(name) for name in names], items, remarks=remarks)
