@@ -16,7 +16,7 @@ SOURCE = Path(imagemint.__file__).parent
 FILES = [file for file in SOURCE.rglob("*.py") if file != SOURCE / "__init__.py"]
 # Each room may import from rooms that stand before it.
 ORDER = [
-    {"words", "errors", "arguments", "seeds", "files", "progress", "images"},
+    {"words", "errors", "arguments", "seeds", "files", "progress", "jobs", "images"},
     {"settings", "devices", "recipe", "recipe_list", "minter"},
     {"data"},
     {"checkpoints", "runfolder", "samples", "losses", "augment", "models"},

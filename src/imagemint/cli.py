@@ -333,6 +333,15 @@ def study(
         bool,
         typer.Option("--saturation", help="Ask only whether more images of any kind could help; needs no recipe."),
     ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            metavar="N",
+            help="Budgets and repeats that are computed side by side, one thread each; default: one per GPU, "
+            "or one per processor where there is none. The rows are the same for every number.",
+        ),
+    ] = None,
     **plan: Any,
 ) -> None:
     """Find out whether minted images help a classifier, and write the report. A stopped study continues."""
@@ -346,7 +355,7 @@ def study(
         options = {name: value for name, value in options.items() if name not in ("test", "recipe", "saturation")}
     if test is None:
         raise ImagemintError("no test images", "a pack of real images to test on", "say --test PACK")
-    made = imagemint.study(pack, test, recipe, out, saturation=saturation, **options)
+    made = imagemint.study(pack, test, recipe, out, saturation=saturation, jobs=jobs, **options)
     _print(made.summary())
     _print(made.report)
 

@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from imagemint.words import shown
 
 _on = False
+_tell: Callable[[str, str], None] | None = None
 stop_signals: list[int] = []  # the signals that asked this process to stop, in their order
 _go_on = "the same command starts again"
 _SECONDS_BETWEEN_LINES = 15.0
+_SECONDS_BETWEEN_STEPS = 1.0
 
 Advance = Callable[..., None]  # advance(amount, note="...")
 
@@ -32,9 +34,17 @@ def turn_on(on: bool = True) -> None:
     _on = on
 
 
+def tell(report: Callable[[str, str], None]) -> None:
+    """From now on `report("say", line)` and `report("step", how far)` instead of showing anything (a child does)."""
+    global _tell
+    _tell = report
+
+
 def say(text: str) -> None:
     """One line on stderr, where progress is shown."""
-    if _on:
+    if _tell:
+        _tell("say", text)
+    elif _on:
         print(shown(text), file=sys.stderr, flush=True)
 
 
@@ -52,7 +62,9 @@ def how_to_go_on() -> str:
 @contextmanager
 def progress(total: int, what: str, *, done: int = 0) -> Iterator[Advance]:
     """`with progress(n, "pack") as advance: ... advance(1, note="loss 0.3")`; `done` of the total came earlier."""
-    if not _on:
+    if _tell:
+        yield _steps(total, what, done, _tell)
+    elif not _on:
         yield lambda amount=1, note="": None
     elif sys.stderr.isatty():
         from rich.console import Console
@@ -94,7 +106,21 @@ def _lines(total: int, what: str, done: int) -> Advance:
         if now - last < _SECONDS_BETWEEN_LINES and (at < total or now - started < _SECONDS_BETWEEN_LINES):
             return
         last = now
-        left = (now - started) / max(at - done, 1) * (total - at)
-        say(f"{what}: {at}/{total}, {left:.0f} s left{', ' + note if note else ''}")
+        left = f", {(now - started) / (at - done) * (total - at):.0f} s left" if at > done else ""
+        say(f"{what}: {at}/{total}{left}{', ' + note if note else ''}")
+
+    return advance
+
+
+def _steps(total: int, what: str, done: int, report: Callable[[str, str], None]) -> Advance:
+    """For the parent's display: how far this is, now and then."""
+    last, at = 0.0, done
+
+    def advance(amount: int = 1, note: str = "") -> None:
+        nonlocal last, at
+        at += amount
+        if time.monotonic() - last >= _SECONDS_BETWEEN_STEPS:
+            last = time.monotonic()
+            report("step", f"{what} {at}/{total}{', ' + note if note else ''}")
 
     return advance

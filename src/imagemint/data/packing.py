@@ -28,8 +28,9 @@ from imagemint.data.decode import (
 from imagemint.data.pack import Pack, PackWriter, Step, Unreadable, check_absent, open_pack, writing
 from imagemint.data.sources import open_source
 from imagemint.data.sources.contents import Asked, Contents
-from imagemint.data.workers import Spread, available, spread
+from imagemint.data.workers import Spread, spread
 from imagemint.errors import ArgumentError, SourceError
+from imagemint.jobs import available
 from imagemint.words import counted, listed
 
 UNREADABLE_SHARE = 0.01  # of the images that may be unreadable before it is an error

@@ -27,13 +27,6 @@ Work = Callable[[Sequence[Item], Any], Result]
 Spread = Callable[[Work[Any], Iterable[Sequence[Item]], Any], Iterator[Any]]
 
 
-def available() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 @contextmanager
 def spread(count: int) -> Iterator[Spread]:
     """`with spread(4) as over: for result in over(decode, chunks, wanted): ...`, results in the order of the chunks.

@@ -43,10 +43,12 @@ def study(
     test: Pack | Path | str,
     recipe: str | Path | AnyRecipe | None,
     out: Path | str,
+    *,
+    jobs: int | None = 1,
     **options: Any,
 ) -> Study:
     """`imagemint.studies.study.study`, and then its report: `out`/report.html."""
-    made = studies.study(pack, test, recipe, out, **options)
+    made = studies.study(pack, test, recipe, out, jobs=jobs, **options)
     report(made)
     return made
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from imagemint.config import AnyRecipe, flat
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import StudyError
 from imagemint.fitting import check_fits
+from imagemint.jobs import Task, how_many, one_thread, side_by_side
 from imagemint.methods import method_of
 from imagemint.progress import say
 from imagemint.recipe import DESCRIBES
@@ -33,6 +37,7 @@ from imagemint.studies.folder import (
     StudyFacts,
     labels_file,
     read_facts,
+    read_rows,
     save_classes,
     write_recipe,
 )
@@ -49,6 +54,8 @@ def study(
     test: Pack | Path | str,
     recipe: str | Path | AnyRecipe | None,
     out: Path | str,
+    *,
+    jobs: int | None = 1,
     **options: Any,
 ) -> Study:
     """Find out whether minted images, or those of another pack, help a classifier that has few real ones.
@@ -59,11 +66,17 @@ def study(
     weights and see the same number of images. Where an arm has real images and others, about `real_share` of what it
     sees is real, however many others there are: the rarer kind is seen more often.
 
+    `jobs` cells (a budget in one repeat) are computed side by side, each in a process of its own with one thread;
+    None stands for one per GPU, or one per processor where there is none. The rows are the same for every number, and
+    stand in the order of the plan. Other processes know the models and arms of the package only: a study of your own
+    ones needs `jobs=1`, which computes in this process.
+
     `options` are the fields of `StudyPlan`. `recipe` may be None where no arm learns from minted images. `out` may
     hold the same study: what is there is not computed again, and budgets, repeats and arms may be added.
 
-    Raises StudyError where the packs do not fit each other, the plan, or the study that the folder holds; and what
-    `train` raises where the recipe does not fit. Nothing is written then.
+    Raises StudyError where the packs do not fit each other, the plan, or the study that the folder holds; what
+    `train` raises where the recipe does not fit; and ArgumentError for more jobs than memory holds. Nothing is
+    written then.
     """
     pack, test, out = open_pack(pack), open_pack(test), Path(out)
     plan = make_plan(recipe, **options)
@@ -73,6 +86,7 @@ def study(
     check_classifier(plan.classifier, pack.channels, pack.size)
     _check_budgets(plan, material)
     _check_recipe(plan, material)
+    jobs = how_many(jobs, _memory(material))
     facts, rows = _settled(out, plan, material, test)
     for remark in [*material.remarks(), *facts.about.remarks]:
         say(remark)
@@ -82,15 +96,62 @@ def study(
     cells = [Cell(out, budget, repeat) for budget in plan.budgets for repeat in range(plan.repeats)]
     missing = {cell: [arm for arm in plan.arms if (cell.budget, cell.repeat, arm) not in done] for cell in cells}
     missing = {cell: arms for cell, arms in missing.items() if arms}
-    started = time.monotonic()
-    for number, (cell, arms) in enumerate(missing.items()):
-        left = (time.monotonic() - started) / max(number, 1) * (len(missing) - number) / 60
-        about = f", about {left:.0f} min left" if number else ""
-        where = f"{budget_in_words(cell.budget)}, repeat {cell.repeat + 1} of {plan.repeats}"
-        say(f"study {number + 1}/{len(missing)}: {where}{about}")
-        for row in compute_rows(cell, plan, material, arms):
+    with closing(_computed(missing, plan, material, test, jobs)) as computed:
+        for row in computed:
             files.append_line(out / "rows.jsonl", row.model_dump(mode="json"))
+    _put_in_order(out, facts.extent)
     return open_study(out)
+
+
+# --- the cells ----------------------------------------------------------------------------------------------------
+
+
+def _computed(
+    missing: Mapping[Cell, Sequence[str]], plan: StudyPlan, material: Material, test: Pack, jobs: int
+) -> Generator[Row]:
+    """The rows of all cells, as soon as each is known: here one cell after the other, or side by side."""
+    names = [f"{budget_in_words(cell.budget)}, repeat {cell.repeat + 1} of {plan.repeats}" for cell in missing]
+    if min(jobs, len(missing)) > 1:
+        where = (material.pack.path.absolute(), test.path.absolute())
+        cells = zip(names, missing.items(), strict=True)
+        tasks = [
+            Task(name, _rows_of_cell, (*where, plan, cell, arms), results=len(arms)) for name, (cell, arms) in cells
+        ]
+        with closing(side_by_side(tasks, jobs, "study")) as found:
+            for _, row in found:
+                yield row
+        return
+    started = time.monotonic()
+    for number, (name, (cell, arms)) in enumerate(zip(names, missing.items(), strict=True)):
+        left = (time.monotonic() - started) / max(number, 1) * (len(missing) - number) / 60
+        say(f"study {number + 1}/{len(missing)}: {name}{f', about {left:.0f} min left' if number else ''}")
+        with one_thread():  # as in a process of its own, so that the rows are the same
+            yield from compute_rows(cell, plan, material, arms)
+
+
+def _rows_of_cell(pack: Path, test: Path, plan: StudyPlan, cell: Cell, arms: Sequence[str]) -> Iterator[Row]:
+    """What a process of its own does for a cell."""
+    return compute_rows(cell, plan, _material(pack, test, plan.arms), arms)
+
+
+@lru_cache(maxsize=1)  # one process computes many cells
+def _material(pack: Path, test: Path, arms: tuple[str, ...]) -> Material:
+    return find_material(open_pack(pack), open_pack(test), arms)
+
+
+def _memory(material: Material) -> int:
+    """Bytes that a cell needs, about: its images, and those that a step or an arm makes of them."""
+    added = sum(images.pixels.nbytes for images, _ in material.added.values())
+    return int(4 * (material.pack.pixels.nbytes + material.test.pixels.nbytes + added))
+
+
+def _put_in_order(out: Path, extent: Extent) -> None:
+    """Rows stand in the order of the plan, whatever was computed first."""
+    rows = read_rows(out)
+    places = {name: place for place, name in enumerate([*extent.budgets, *extent.arms])}
+    ordered = sorted(rows, key=lambda row: (places[row.budget], row.repeat, places[row.arm]))
+    if ordered != rows:
+        files.keep_lines(out / "rows.jsonl", [row.model_dump(mode="json", exclude_unset=True) for row in ordered])
 
 
 # --- refusals, before anything is written ------------------------------------------------------------------------
