@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from imagemint.errors import ArgumentError, ImagemintError, StudyError
-from imagemint.jobs import MOST, Task, how_many, side_by_side
+from imagemint.jobs import MOST, PATIENCE, Task, how_many, side_by_side
 from imagemint.pages.study_page import study
 from tests.digits import digits, write
 
@@ -51,7 +51,7 @@ def saved_when_stopped(folder: Path) -> Iterator[int]:
     """What a training does: it writes what it has when it is asked to stop."""
     try:
         yield os.getpid()
-        time.sleep(60)
+        time.sleep(10 * PATIENCE)
     except KeyboardInterrupt:
         (folder / "saved").touch()
         raise

@@ -296,7 +296,10 @@ def _listen_for_the_end(given: BinaryIO, tasks: queue.SimpleQueue[Any]) -> None:
         except (EOFError, OSError, pickle.UnpicklingError):
             break
     tasks.put(None)
-    _thread.interrupt_main(signal.SIGTERM)
+    if hasattr(signal, "pthread_kill"):  # wakes a main thread that waits, too
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+    else:
+        _thread.interrupt_main(signal.SIGTERM)
     time.sleep(PATIENCE)
     os._exit(128 + signal.SIGTERM)
 
