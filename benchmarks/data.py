@@ -37,7 +37,7 @@ from PIL import Image, ImageOps
 import imagemint
 from imagemint.data.decode import Wanted, decode
 from imagemint.data.packing import pack
-from imagemint.data.workers import available
+from imagemint.jobs import available
 
 Way = Callable[[Path], int]  # (a path that is not there yet) -> images
 
