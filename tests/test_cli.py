@@ -121,7 +121,8 @@ def test_a_study_from_the_command_line_goes_on_where_it_stopped(imagemint: Comma
     rows = Path("study/rows.jsonl").read_text()
     assert len(rows.splitlines()) == 4
     assert imagemint(*words, "real,minted,floor", "--repeats", 2).status == 0
-    assert Path("study/rows.jsonl").read_text().startswith(rows)
+    now = Path("study/rows.jsonl").read_text().splitlines()
+    assert set(rows.splitlines()) <= set(now)  # what was computed stays; the lines stand in the order of the plan
     assert "<html" in Path("study/report.html").read_text(encoding="utf-8")
 
 

@@ -48,7 +48,8 @@ def demo(out: Path | str) -> Study:
     say("4/6 measure them against the real ones")
     measures = measure(minted, training)
     files.write_json(out / "measures.json", measures.model_dump(mode="json"))
-    say(measures.table())
+    for line in measures.table().splitlines():
+        say(line)
 
     say("5/6 study: does a classifier get better with them?")
     done = study(
