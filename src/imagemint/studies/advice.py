@@ -16,7 +16,7 @@ from imagemint.studies.arms import ARMS, find_arm
 from imagemint.studies.plan import budget_in_words
 from imagemint.studies.results import Study
 from imagemint.studies.statistics import Estimate
-from imagemint.studies.verdict import Word, points
+from imagemint.studies.verdict import Word
 from imagemint.words import counted
 
 YARDSTICKS = ("classic", "real")  # the first that a study has
@@ -197,9 +197,3 @@ def per_class(study: Study, arm: str, budgets: Sequence[str]) -> list[float]:
 def _errors(study: Study, budgets: Sequence[str], arm: str, repeats: Sequence[int]) -> np.ndarray:
     """Share of test images that an arm got wrong, float64 `[repeats, budgets]`."""
     return np.stack([1 - study.right(budget, arm, repeats).mean(1) for budget in budgets], 1)
-
-
-def gain_in_words(each: Estimate) -> str:
-    """'+1.2 (−0.3 to +2.7)' in points of accuracy."""
-    between = "" if each.low is None or each.high is None else f" ({points(each.low)} to {points(each.high)})"
-    return points(each.value) + between
