@@ -1,10 +1,10 @@
-# make demo | make test | make check. Everything happens in .venv; nothing outside this folder is touched.
+# make demo | make test | make check | make wheel. Everything happens in .venv; nothing outside this folder is touched.
 # PIP_FLAGS reaches pip: on Linux without an NVIDIA card, choose PyTorch's CPU wheels (see README, "Install").
 PYTHON ?= python3
 PIP_FLAGS ?=
 BIN := .venv/bin
 
-.PHONY: setup demo test check format clean
+.PHONY: setup demo test check wheel format clean
 
 setup: .venv/.installed
 
@@ -24,9 +24,13 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+wheel: setup
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt build
+	$(BIN)/python -m build --outdir dist .
+
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv
+	rm -rf .venv dist build

@@ -30,6 +30,22 @@ app = typer.Typer(
 )
 app.add_typer(edit_app, name="edit")
 
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        _print(f"imagemint {imagemint.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _everything(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 PackArgument = Annotated[Path, typer.Argument(metavar="PACK", help="A folder that imagemint pack or mint wrote.")]
 DestArgument = Annotated[Path, typer.Argument(metavar="DEST", help="A new folder; nothing may be there yet.")]
 _CLASSES_SHOWN = 12  # by name, with their counts, on one line
