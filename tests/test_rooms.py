@@ -27,9 +27,9 @@ ORDER = [
     {"config", "runs"},  # they read the recipes and runs of every method
     {"fitting", "minting", "catalogue"},
     {"studies"},
-    {"pages"},
+    {"pages", "cards", "publishing"},
     {"demo"},
-    {"cli_edit", "cli_options"},
+    {"cli_edit", "cli_hub", "cli_options"},
     {"cli", "__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

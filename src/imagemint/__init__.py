@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from imagemint.metrics.measures import measure as measure
     from imagemint.minting import mint as mint
     from imagemint.pages.study_page import study as study
+    from imagemint.publishing import pull as pull
+    from imagemint.publishing import push as push
     from imagemint.runs import Run as Run
     from imagemint.runs import open_run as open_run
     from imagemint.studies.results import Study as Study
@@ -48,6 +50,8 @@ _HOMES = {
     "open_pack": "data.pack",
     "open_run": "runs",
     "pack": "data.packing",
+    "pull": "publishing",
+    "push": "publishing",
     "split": "data.split",
     "study": "pages.study_page",
     "train": "fitting",

@@ -17,6 +17,7 @@ import imagemint
 from imagemint import progress
 from imagemint.classifiers.plan import ClassifierPlan
 from imagemint.cli_edit import app as edit_app
+from imagemint.cli_hub import pull, push
 from imagemint.cli_options import changed, options_of
 from imagemint.errors import ImagemintError
 from imagemint.studies.plan import StudyPlan, read_plan
@@ -29,6 +30,8 @@ app = typer.Typer(
     help="Mint labelled images from a small data set, and learn honestly whether they help.",
 )
 app.add_typer(edit_app, name="edit")
+app.command()(push)
+app.command()(pull)
 
 
 def _version(wanted: bool) -> None:

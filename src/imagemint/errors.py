@@ -69,6 +69,10 @@ class StudyError(ImagemintError):
     """A study cannot be set up, or is not the one that the folder holds."""
 
 
+class HubError(ImagemintError):
+    """Something cannot be sent to the Hugging Face hub, or fetched from it."""
+
+
 # Conditions of the machine that a user can mend; every other OSError is treated as a bug.
 _MENDABLE = {
     errno.ENOSPC: ("the disk is full", "room to write", "free some space and run the same command again"),

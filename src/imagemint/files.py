@@ -8,6 +8,7 @@ wrong with one is a `Damaged`, which each room puts into its own words.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -83,6 +84,15 @@ def read_text(path: Path | str, *, limit: int = SMALL) -> str:
         return read_bytes(path, limit=limit).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Damaged("is not UTF-8 text") from None
+
+
+def sha256(path: Path | str) -> str:
+    """The sha256 of a regular file of any size, in hexadecimal digits. Raises Damaged."""
+    with open_regular(path) as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_json(path: Path | str, *, limit: int = SMALL) -> Any:

@@ -16,7 +16,6 @@ StyleGAN2-ADA and clean-fid use, which is recognised by its hash and needs no JS
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -109,15 +108,12 @@ def read_outside(path: Path | str, channels: int, size: tuple[int, int]) -> Outs
     """
     path = Path(path)
     try:
-        with files.open_regular(path) as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
+        digest = files.sha256(path)
     except FileNotFoundError:
         raise NetworkError(f"no file {path}", f"a network: {_KINDS}", "check the path") from None
     except files.Damaged as problem:
         raise NetworkError(f"{path} {problem}", f"a network: {_KINDS}", "check the path") from None
-    inception = digest.hexdigest() == INCEPTION
+    inception = digest == INCEPTION
     preprocessing = Preprocessing(range=(0.0, 255.0), width=INCEPTION_WIDTH) if inception else _preprocessing(path)
     forward, batch = _reader(path)(path)
     if inception:
@@ -127,7 +123,7 @@ def read_outside(path: Path | str, channels: int, size: tuple[int, int]) -> Outs
     if preprocessing.width not in (None, rows.shape[1]):
         found = f"{path} gives {rows.shape[1]} features per image"
         raise NetworkError(found, f"{preprocessing.width}, as stated", "correct one of the two files")
-    return Outside(path, digest.hexdigest(), rows.shape[1], preprocessing, forward, batch)
+    return Outside(path, digest, rows.shape[1], preprocessing, forward, batch)
 
 
 def _features(path: Path, forward: Forward, prepare: Preprocessing, pixels: np.ndarray, batch: int | None) -> Any:

@@ -420,6 +420,24 @@ class _Appender:
 
 
 def _fingerprint(pixels: _Appender, labels: _Appender, classes: list[str]) -> str:
+    return _fingerprint_from([pixels.count, *pixels.tail], pixels.hash.hexdigest(), labels.hash.hexdigest(), classes)
+
+
+def _fingerprint_from(shape: list[int], pixels: str, labels: str, classes: list[str]) -> str:
     """sha256 over shape, pixels, labels and class names: what the pack is, not where it came from."""
-    what = [[pixels.count, *pixels.tail], pixels.hash.hexdigest(), labels.hash.hexdigest(), classes]
-    return hashlib.sha256(json.dumps(what, ensure_ascii=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([shape, pixels, labels, classes], ensure_ascii=True).encode()).hexdigest()
+
+
+def fingerprint_of(pack: Pack) -> str:
+    """The fingerprint of what is on the disk, read through; the manifest's, unless the files have changed.
+
+    >>> import imagemint
+    >>> made = imagemint.pack("digits", "digits.pack")
+    >>> fingerprint_of(made) == made.fingerprint
+    True
+    """
+    pixels = hashlib.sha256()
+    for index in pack.blocks():
+        pixels.update(pack.read(index).tobytes())
+    labels = hashlib.sha256(np.ascontiguousarray(pack.labels, "<i8").tobytes())
+    return _fingerprint_from(list(pack.pixels.shape), pixels.hexdigest(), labels.hexdigest(), pack.classes)
