@@ -73,9 +73,7 @@ def push(source: Pack | Run | Path | str, to: str, *, licence: str | None = None
     if revision:
         raise HubError(f"a revision in {to}", "hub:OWNER/NAME", "leave out @...; the hub makes a revision")
     if licence is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,63}", licence):
-        raise HubError(
-            f"licence {shown(licence)[:60]!r}", _LICENCES, "see https://huggingface.co/docs/hub/repositories-licenses"
-        )
+        raise HubError(f"licence {shown(licence)[:60]!r}", _LICENCES, "take one of that list, or leave it out")
     kind, opened = _opened(source)
     sent: dict[str, Path | bytes] = {**kind.files(opened.path)}
     if isinstance(opened, Run):
