@@ -24,6 +24,7 @@ ROOMS = {
     "metrics": "minted images against real ones",
     "studies": "whether minted images help",
     "pages": "packs, runs and studies as pages to look at",
+    "studio": "a web page for every verb",
     "cli": "the command line",
 }
 

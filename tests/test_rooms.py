@@ -30,7 +30,7 @@ ORDER = [
     {"pages", "cards", "publishing"},
     {"demo"},
     {"cli_edit", "cli_hub", "cli_options"},
-    {"cli", "__main__"},
+    {"cli", "cli_studio", "__main__", "studio"},  # a job of the studio is a command line
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 

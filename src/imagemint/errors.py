@@ -12,7 +12,9 @@ line and exits with status 2. Anything else that is raised is a bug and keeps it
     ├── TrainingError   training cannot go on (a number is no longer finite)
     ├── NetworkError    a network file that a person brought cannot be used
     ├── MeasureError    a measure cannot be computed honestly (too few images, other classes)
-    └── StudyError      a study cannot be set up, or is not the one that the folder holds
+    ├── StudyError      a study cannot be set up, or is not the one that the folder holds
+    ├── HubError        something cannot be sent to the Hugging Face hub, or fetched from it
+    └── StudioError     a page of the studio asks for what is not there, or may not be
 """
 
 from __future__ import annotations
@@ -71,6 +73,10 @@ class StudyError(ImagemintError):
 
 class HubError(ImagemintError):
     """Something cannot be sent to the Hugging Face hub, or fetched from it."""
+
+
+class StudioError(ImagemintError):
+    """A page of the studio asks for what is not there, or may not be."""
 
 
 # Conditions of the machine that a user can mend; every other OSError is treated as a bug.

@@ -1,0 +1,72 @@
+"""Names from a browser become paths inside the folder or are refused; archives are bounded before they are packed."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from imagemint.errors import SourceError, StudioError
+from imagemint.studio import paths
+
+HOSTILE = (
+    "", ".", "..", "../x", "a/../b", "/etc/passwd", "a/b/c", "-rf", "--out", "a\0b", "a\nb", "C:\\x", "~", ".hidden",
+    "a..b", "x" * 65, "a/", "//", "con:x", "%2e%2e",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_are_refused(tmp_path: Path, name: str) -> None:
+    for kind in paths.MARKS:
+        with pytest.raises(StudioError):
+            paths.path_of(tmp_path, kind, name)
+
+
+def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "studio"
+    outside.mkdir()
+    (outside / "manifest.json").write_text("{}")
+    (folder / "packs").mkdir(parents=True)
+    (folder / "packs/link").symlink_to(outside)
+    with pytest.raises(StudioError, match="leads out"):
+        paths.old_path(folder, "packs", "link")
+    assert paths.names(folder, "packs") == []
+
+
+def test_names_are_what_is_there(tmp_path: Path) -> None:
+    for where in ("packs/a", "packs/parts/train", "packs/parts/test", "runs/b"):
+        (tmp_path / where).mkdir(parents=True)
+    for where in ("packs/a", "packs/parts/train", "packs/parts/test"):
+        (tmp_path / where / "manifest.json").write_text("{}")
+    assert paths.names(tmp_path, "packs") == ["a", "parts/test", "parts/train"]
+    assert paths.names(tmp_path, "runs") == []
+    assert paths.free_name(tmp_path, "packs", "a.zip") == "a-2"
+    with pytest.raises(StudioError, match="already"):
+        paths.new_path(tmp_path, "packs", "a")
+    with pytest.raises(StudioError, match="any more"):
+        paths.old_path(tmp_path, "runs", "b")
+
+
+def test_uploads_that_are_no_archive_or_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, archive, tar = tmp_path / "a.zip", tmp_path / "b.zip", tmp_path / "c.tar"
+    text.write_text("not a zip")
+    with zipfile.ZipFile(archive, "w") as out:
+        for k in range(4):
+            out.writestr(f"{k}.png", b"x" * 10)
+    with tarfile.open(tar, "w") as out_tar:
+        for k in range(4):
+            info = tarfile.TarInfo(f"{k}.png")
+            info.size = 10
+            out_tar.addfile(info, io.BytesIO(b"x" * 10))
+    with pytest.raises(SourceError, match="no archive"):
+        paths.check_upload(text)
+    for file in (archive, tar):
+        paths.check_upload(file)
+        for limit, value in (("MOST_MEMBERS", 3), ("MOST_UNPACKED", 39), ("MOST_BYTES", 99)):
+            with monkeypatch.context() as patch:
+                patch.setattr(paths, limit, value)
+                with pytest.raises(SourceError, match="wanted at most"):
+                    paths.check_upload(file)
