@@ -8,7 +8,7 @@ import torch
 from kornia.geometry.transform import get_affine_matrix2d, warp_affine
 from PIL import Image
 
-from imagemint.augment import CLASSIC, Movement, affine, classic
+from imagemint.augment import AUGMENTATIONS, CLASSIC, HARDER, Movement, Ranges, affine, augment, classic
 
 STILL = Movement(shift=0, rotate=0, shear=0, zoom=0)
 
@@ -113,3 +113,83 @@ def test_a_shift_stays_within_its_range() -> None:
     moved = affine(images, made(), Movement(shift=0.1, rotate=0, shear=0, zoom=0)) + 1
     rows = (moved.sum((1, 3)) * torch.arange(40)).sum(1) / moved.sum((1, 2, 3)) - 20
     assert rows.abs().max() <= 4 + 1e-3 and rows.abs().max() > 3.5
+
+
+@pytest.mark.parametrize(("middle", "reach"), [(1.0, 0.2), (0.6, 0.4)])
+def test_light_is_multiplied_within_its_range_and_never_leaves_the_images(middle: float, reach: float) -> None:
+    ranges = Ranges(STILL, light=(middle, reach))
+    gray = augment(torch.zeros(400, 1, 2, 2), made(), ranges)  # half of the light of white
+    factor = gray[:, 0, 0, 0] + 1
+    assert torch.allclose(gray, gray[:, :1, :1, :1].expand_as(gray), atol=1e-5), "one factor per image"
+    assert middle - reach - 1e-4 <= factor.min() < middle - 0.9 * reach
+    assert middle + 0.9 * reach < factor.max() <= middle + reach + 1e-4
+    assert float(factor.mean()) == pytest.approx(middle, abs=0.1 * reach)
+    white = augment(torch.ones(400, 1, 2, 2), made(), ranges)[:, 0, 0, 0]
+    torch.testing.assert_close(white, (2 * factor - 1).clamp(max=1), atol=1e-4, rtol=0)
+
+
+def covered(images: torch.Tensor, share: float, cutout: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The images with squares covered in a share of them, and where: bool `[n, h, w]`."""
+    ranges = Ranges(STILL, light=(1.0, 0.0), harder=STILL, harder_share=share, cutout=cutout)
+    changed = augment(images, made(5), ranges)
+    return changed, ((changed - images).abs() > 1e-3).any(1)
+
+
+def test_a_cutout_is_a_square_of_the_mean_colour_anywhere_and_at_most_so_large() -> None:
+    side, cutout = 30, 0.4
+    images = torch.rand(600, 3, side, side, generator=made()) * 2 - 1
+    changed, where = covered(images, 1.0, cutout)
+    means = images.mean((2, 3))
+    heights, widths = where.any(2).sum(1), where.any(1).sum(1)
+    torch.testing.assert_close(where, where.any(2)[:, :, None] & where.any(1)[:, None, :])  # a block, none missing
+    for image, mask, mean in zip(changed, where, means, strict=True):
+        torch.testing.assert_close(image[:, mask], mean[:, None].expand(3, int(mask.sum())), atol=1e-4, rtol=0)
+    assert heights.max() == widths.max() == round(cutout * side), "the largest that is asked for, and it occurs"
+    rows, columns = where.any(2), where.any(1)
+    inside = ~(rows[:, 0] | rows[:, -1] | columns[:, 0] | columns[:, -1])
+    inside &= heights > 0
+    assert (heights - widths)[inside].abs().max() <= 1, "a square, up to the grid"
+    sizes = heights[inside].float()
+    assert 0.3 * cutout * side < sizes.mean() < 0.6 * cutout * side, "sides are drawn from 0 to the largest"
+    everywhere = where.float().mean(0)
+    assert everywhere.min() > 0, "no part of an image is safe"
+    assert everywhere[:15].sum() == pytest.approx(float(everywhere[15:].sum()), rel=0.25)
+    assert everywhere[:, :15].sum() == pytest.approx(float(everywhere[:, 15:].sum()), rel=0.25)
+
+
+def test_only_the_harder_share_is_covered() -> None:
+    images = torch.rand(4000, 1, 20, 20, generator=made()) * 2 - 1
+    _, where = covered(images, 0.3, 1.0)
+    assert 0.26 < float(where.any(2).any(1).float().mean()) < 0.33  # a few squares are too small to see
+    assert not covered(images, 0.0, 1.0)[1].any()
+
+
+def test_strong_moves_three_in_ten_images_further() -> None:
+    """The angles are read off a bar that is turned: most within the usual range, the harder share beyond it."""
+    ranges = AUGMENTATIONS["strong"]
+    assert ranges.harder == HARDER
+    assert (HARDER.shift, HARDER.rotate, HARDER.shear, HARDER.zoom) == pytest.approx((0.1, 19.2, 0.24, 0.192))
+    assert (ranges.harder_share, ranges.cutout, ranges.movement) == (0.3, 10 / 28, CLASSIC)
+    turning = Ranges(
+        Movement(shift=0, rotate=5, shear=0, zoom=0),
+        light=(1.0, 0.0),
+        harder=Movement(shift=0, rotate=30, shear=0, zoom=0),
+        harder_share=0.3,
+    )
+    axis = torch.arange(41) - 20.0
+    bar = torch.exp(-((axis / 3) ** 2)).view(1, 1, 41, 1).expand(500, 1, 41, 41) * 2 - 1
+    mass = augment(bar, made(1), turning)[:, 0, 5:36, 5:36] + 1
+    y, x = torch.meshgrid(axis[5:36], axis[5:36], indexing="ij")
+    centre = (mass * y).sum(1) / mass.sum(1)  # of each column: the bar's height there
+    slope = (centre * x[0]).sum(1) / (x[0] ** 2).sum()
+    angles = torch.rad2deg(slope.atan()).abs()
+    assert angles.max() < 33
+    assert (
+        0.18 < float((angles > 6).float().mean()) < 0.32
+    )  # 0.3 of the images, five in six of them by over 5 degrees
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_a_single_image_and_none_can_be_augmented(name: str) -> None:
+    for n in (0, 1, 1, 1):
+        assert augment(torch.zeros(n, 3, 8, 8), made(n), AUGMENTATIONS[name]).shape == (n, 3, 8, 8)

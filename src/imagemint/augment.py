@@ -112,6 +112,8 @@ def affine(
     and move as they would in it.
     """
     n, _, h, w = images.shape
+    if not n:  # torch's affine_grid refuses it
+        return images
     n *= world
     shift = torch.stack([_uniform(n, generator, movement.shift * w), _uniform(n, generator, movement.shift * h)], 1)
     angle = torch.deg2rad(_uniform(n, generator, movement.rotate))

@@ -1,0 +1,169 @@
+"""Are wrong signs and constants noticed? Random mutants of the modules that every number depends on, one by one.
+
+    pip install -e '.[dev,mutants]'
+    python benchmarks/mutants.py --sample 300 --seed 0 --out mutants.jsonl     # goes on where it stopped
+    python benchmarks/mutants.py --out mutants.jsonl --report
+
+Operators are cosmic-ray's; a sample is drawn evenly from all that they can do to all modules, type annotations and
+`if __name__` aside. Each is tried in a copy of the working tree, against the tests of its module alone, which stop at
+the first failure. A mutant is noticed if a test fails, or if the tests take ten times as long as without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from imagemint.files import append_line, read_lines
+
+ROOT = Path(__file__).parents[1]
+SOURCE = Path("src/imagemint")
+# What is mutated -> the tests that must notice, the quickest first.
+TESTS: dict[str, str] = {
+    "seeds.py": "tests/test_seeds.py tests/data/test_batches.py tests/data/test_split.py",
+    "losses.py": "tests/test_losses.py",
+    "augment.py": "tests/test_augment.py",
+    "training/step.py": "tests/test_losses.py tests/training/test_loop.py tests/training/test_exact.py",
+    "training/choice.py": "tests/training/test_choice.py",
+    "training/watch/*.py": "tests/training/test_watch.py",
+    "data/split.py": "tests/data/test_split.py",
+    "data/duplicates.py": "tests/data/test_duplicates.py tests/data/test_inspection.py tests/data/test_split.py",
+    "classifiers/*.py": "tests/classifiers tests/metrics/test_measures.py",
+    "metrics/*.py": "tests/metrics",
+    "studies/*.py": "tests/studies",
+}
+
+
+class Mutant(NamedTuple):
+    """One change of one file."""
+
+    file: str
+    operator: str
+    occurrence: int
+    line: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.file}:{self.line} {self.operator} {self.occurrence}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sample", type=int, default=300, help="mutants to draw")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--most", type=int, default=10**9, help="mutants to try before it stops, of those not yet tried"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="results, one JSON line per mutant")
+    parser.add_argument("--only", default="", help="files whose path holds this text")
+    parser.add_argument("--report", action="store_true", help="print what is in --out, and try nothing")
+    options = parser.parse_args()
+    if not options.report:
+        files = {file: tests for pattern, tests in TESTS.items() for file in sorted((ROOT / SOURCE).glob(pattern))}
+        names = {
+            file.relative_to(ROOT).as_posix(): tests for file, tests in files.items() if file.name != "__init__.py"
+        }
+        every = [mutant for name in names for mutant in mutants(name)]
+        drawn = random.Random(options.seed).sample(every, min(options.sample, len(every)))
+        print(f"{len(drawn)} of {len(every)} mutants of {len(names)} files", flush=True)
+        try_all([mutant for mutant in drawn if options.only in mutant.file], names, options)
+    report(read_lines(options.out))
+
+
+def mutants(name: str) -> list[Mutant]:
+    """Every change that cosmic-ray's operators can make to a file, but for those in annotations."""
+    from cosmic_ray import plugins
+    from cosmic_ray.ast import ast_nodes, get_ast
+
+    code = (ROOT / name).read_text(encoding="utf-8")
+    silent = annotations(code)
+    tree, found = get_ast(code), []
+    for operator in sorted(plugins.operator_names()):
+        kind = plugins.get_operator(operator)
+        if kind.arguments():
+            continue
+        places = ((start, end) for node in ast_nodes(tree) for start, end in kind().mutation_positions(node))
+        for occurrence, (start, _) in enumerate(places):
+            if not any(first <= start < last for first, last in silent):
+                found.append(Mutant(name, operator, occurrence, start[0]))
+    return found
+
+
+def annotations(code: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Where a file says types, (line, column) of start and end: nothing evaluates them."""
+    found: list[Any] = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation:
+            found.append(node.annotation)
+        elif isinstance(node, ast.FunctionDef) and node.returns:
+            found.append(node.returns)
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            found.append(node)
+    return [((each.lineno, each.col_offset), (each.end_lineno, each.end_col_offset)) for each in found]
+
+
+def try_all(drawn: list[Mutant], tests: dict[str, str], options: argparse.Namespace) -> None:
+    done = {line["key"] for line in read_lines(options.out)} if options.out.exists() else set()
+    missing = [mutant for mutant in drawn if mutant.key not in done][: options.most]
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "imagemint"
+        skipped = shutil.ignore_patterns(".git", ".venv", "experiments", "__pycache__", "*.egg-info", ".*_cache")
+        shutil.copytree(ROOT, copy, ignore=skipped)
+        usual: dict[str, float] = {}
+        for number, mutant in enumerate(sorted(missing, key=lambda each: each.file), 1):
+            command = tests[mutant.file]
+            if command not in usual:
+                started = time.monotonic()
+                assert run(copy, command, 3600) == 0, f"without any mutant, {command} fails"
+                usual[command] = time.monotonic() - started
+            line = tried(copy, mutant, command, 10 * usual[command] + 30)
+            append_line(options.out, line)
+            print(f"{number}/{len(missing)} {'noticed ' if line['noticed'] else 'SURVIVED'} {mutant.key}", flush=True)
+
+
+def tried(copy: Path, mutant: Mutant, command: str, limit: float) -> dict[str, Any]:
+    from cosmic_ray import plugins
+    from cosmic_ray.mutating import use_mutation
+
+    operator = plugins.get_operator(mutant.operator)()
+    with use_mutation(copy / mutant.file, operator, mutant.occurrence) as (_, mutated):
+        assert mutated is not None, mutant
+        change = mutated.splitlines()[mutant.line - 1].strip()
+        status = run(copy, command, limit)
+    return {"key": mutant.key, "file": mutant.file, "noticed": status != 0, "change": change}
+
+
+def run(copy: Path, tests: str, limit: float) -> int:
+    """The exit status of pytest in the copy; 124 where it takes too long."""
+    env = os.environ | {"PYTHONPATH": str(copy / "src"), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests.split()]
+    try:
+        return subprocess.run(command, cwd=copy, env=env, capture_output=True, timeout=limit).returncode
+    except subprocess.TimeoutExpired:
+        return 124
+
+
+def report(lines: list[dict[str, Any]]) -> None:
+    """Noticed of tried, by room; then every survivor."""
+    rooms = Counter(Path(line["file"]).relative_to(SOURCE).parts[0] for line in lines)
+    noticed = Counter(Path(line["file"]).relative_to(SOURCE).parts[0] for line in lines if line["noticed"])
+    for room, tried in sorted(rooms.items()):
+        print(f"{room}: {noticed[room]} of {tried} noticed")
+    print(f"all: {sum(noticed.values())} of {len(lines)} noticed")
+    for line in lines:
+        if not line["noticed"]:
+            print(f"survived: {line['key']}: {line['change']}")
+
+
+if __name__ == "__main__":
+    main()
