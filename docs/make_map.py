@@ -23,8 +23,10 @@ ROOMS = {
     "classifiers": "what judges images and what studies train",
     "metrics": "minted images against real ones",
     "studies": "whether minted images help",
+    "sweeps": "many trainings of one plan, and the best of them",
     "pages": "packs, runs and studies as pages to look at",
     "studio": "a web page for every verb",
+    "cluster": "tasks on other machines; nothing in the core knows of it",
     "cli": "the command line",
 }
 

@@ -86,6 +86,25 @@ def test_an_error_ends_as_it_is_and_a_bug_keeps_its_traceback() -> None:
         run([Task("a", wrong, ())])
 
 
+def failed_once(file: Path) -> Iterator[int]:
+    if not file.exists():
+        file.touch()
+        raise StudyError("two", "three", "add one")
+    yield 7
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_where_the_others_go_on_a_failure_comes_after_every_try_and_in_place_of_results(tmp_path: Path) -> None:
+    tasks = [Task("mends", failed_once, (tmp_path / "was",)), Task("bug", wrong, ()), Task("good", squares, (0,), 3)]
+    tasks += [Task("killed", killed_always, ())]
+    with closing(side_by_side(tasks, 1, "test", go_on=True)) as found:
+        given = [(task.name, value) for task, value in found]
+    results = {name: value for name, value in given if not isinstance(value, Exception)}
+    errors = {name: str(value) for name, value in given if isinstance(value, Exception)}
+    assert results == {"mends": 7, "good": (4, "1")} and len(given) == 6
+    assert "ZeroDivisionError" in errors["bug"] and "ended 3 times" in errors["killed"] and len(errors) == 2
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="os.kill asks nobody there")
 def test_who_is_stopped_saves_first_and_is_gone(tmp_path: Path) -> None:
     with closing(side_by_side([Task("a", saved_when_stopped, (tmp_path,))], 1, "test")) as found:

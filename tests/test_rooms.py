@@ -26,10 +26,11 @@ ORDER = [
     {"methods"},
     {"config", "runs"},  # they read the recipes and runs of every method
     {"fitting", "minting", "catalogue"},
-    {"studies"},
+    {"studies", "sweeps"},
     {"pages", "cards", "publishing"},
     {"demo"},
-    {"cli_edit", "cli_hub", "cli_options"},
+    {"cluster"},
+    {"cli_edit", "cli_hub", "cli_options", "cli_sweep"},
     {"cli", "cli_studio", "__main__", "studio"},  # a job of the studio is a command line
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

@@ -8,6 +8,7 @@ The public surface, in the order of the story:
     mint("runs/first", "minted.pack", per_class=500)        -> Pack
     measure("minted.pack", "photos.pack")                   -> Measures
     study("photos.pack", "test.pack", "demo", "study/")     -> Study
+    sweep("plan.yaml", "sweep/")                            -> Sweep
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from imagemint.runs import Run as Run
     from imagemint.runs import open_run as open_run
     from imagemint.studies.results import Study as Study
+    from imagemint.sweeps.results import Sweep as Sweep
+    from imagemint.sweeps.sweep import sweep as sweep
 
 # Where each public name lives. They are loaded when first used, so that looking at a pack does not wait for torch.
 _HOMES = {
@@ -44,6 +47,7 @@ _HOMES = {
     "Recipe": "config",
     "Run": "runs",
     "Study": "studies.results",
+    "Sweep": "sweeps.results",
     "load_recipe": "config",
     "measure": "metrics.measures",
     "mint": "minting",
@@ -54,6 +58,7 @@ _HOMES = {
     "push": "publishing",
     "split": "data.split",
     "study": "pages.study_page",
+    "sweep": "sweeps.sweep",
     "train": "fitting",
 }
 __all__ = sorted(_HOMES)

@@ -14,7 +14,8 @@ line and exits with status 2. Anything else that is raised is a bug and keeps it
     ├── MeasureError    a measure cannot be computed honestly (too few images, other classes)
     ├── StudyError      a study cannot be set up, or is not the one that the folder holds
     ├── HubError        something cannot be sent to the Hugging Face hub, or fetched from it
-    └── StudioError     a page of the studio asks for what is not there, or may not be
+    ├── StudioError     a page of the studio asks for what is not there, or may not be
+    └── SweepError      a sweep cannot be set up, or is not the one that the folder holds
 """
 
 from __future__ import annotations
@@ -77,6 +78,10 @@ class HubError(ImagemintError):
 
 class StudioError(ImagemintError):
     """A page of the studio asks for what is not there, or may not be."""
+
+
+class SweepError(ImagemintError):
+    """A sweep cannot be set up, or is not the one that the folder holds."""
 
 
 # Conditions of the machine that a user can mend; every other OSError is treated as a bug.

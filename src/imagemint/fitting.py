@@ -149,14 +149,14 @@ def drop_half_written(run: Run) -> None:
 
 
 @contextmanager
-def only_one(path: Path) -> Iterator[None]:
-    """Refuse a second process in the same run folder. The system drops the lock when the process dies."""
+def only_one(path: Path, doing: str = "training", option: str = "--run") -> Iterator[None]:
+    """Refuse a second process in the same folder. The system drops the lock when the process dies."""
     with (path / "lock").open("w") as file:
         try:
             _lock(file)
         except OSError:
-            remedy = "wait for it, or choose another --run"
-            raise RunError(f"another process is training into {path}", "the folder to itself", remedy) from None
+            remedy = f"wait for it, or choose another {option}"
+            raise RunError(f"another process is {doing} into {path}", "the folder to itself", remedy) from None
         yield
 
 

@@ -26,7 +26,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, Protocol
 
 from imagemint import progress
 from imagemint.arguments import whole
@@ -37,7 +37,7 @@ MOST = 1024
 TRIES = 3  # times that a task is started before its process is taken to end whatever we do
 PATIENCE = 60.0  # seconds for a checkpoint, when a process is asked to stop
 PROCESS = 512 << 20  # bytes that a process with torch takes before it has read an image
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # environment
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,15 @@ class Task:
     work: Callable[..., Iterator[Any]]
     arguments: tuple[Any, ...]
     results: int = 1
+
+
+class FanOut(Protocol):
+    """Whatever runs tasks side by side as `side_by_side` does: processes here, or those of a cluster."""
+
+    def __call__(
+        self, tasks: Sequence[Task], count: int, what: str, *, go_on: bool = False
+    ) -> Generator[tuple[Task, Any]]:
+        """Run all tasks, `count` at a time: see `side_by_side`."""
 
 
 def available() -> int:
@@ -94,11 +103,13 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def side_by_side(tasks: Sequence[Task], count: int, what: str) -> Generator[tuple[Task, Any]]:
+def side_by_side(tasks: Sequence[Task], count: int, what: str, *, go_on: bool = False) -> Generator[tuple[Task, Any]]:
     """Run all tasks, `count` at a time; their results as they come, those of one task in their order.
 
-    The first error of a task ends all: the others stop, then it is raised. So does Ctrl-C; a second one kills the
-    processes. Use it with `contextlib.closing` where the loop over it may end early.
+    The first error of a task ends all: the others stop, then it is raised. With `go_on` a task that fails is started
+    again from what it wrote, as one whose process was killed is; when all `TRIES` have failed, the last error comes
+    in place of its results, and the others go on. Ctrl-C ends all; a second one kills the processes. Use it with
+    `contextlib.closing` where the loop over it may end early.
     """
     waiting, tries, given = deque(enumerate(tasks)), Counter[int](), Counter[int]()
     reports: queue.SimpleQueue[tuple[_Process, str, Any]] = queue.SimpleQueue()
@@ -132,18 +143,23 @@ def side_by_side(tasks: Sequence[Task], count: int, what: str) -> Generator[tupl
                     process.at = None
                     if waiting:
                         process.give(waiting.popleft())
-                elif kind == "error":
-                    progress.say(f"{task.name}: failed; the others stop and keep what they have")
-                    raise value
-                elif kind == "bug":
-                    raise RuntimeError(f"{task.name}: a process failed:\n{value}")
-                else:  # its output ended: killed, or out of memory
+                else:
                     process.at = None
                     tries[key] += 1
-                    if tries[key] >= TRIES:
-                        raise _killed(task, process.ended())
-                    progress.say(f"{task.name}: the process was killed; the task starts again from what it wrote")
-                    start(process.gpu, (key, task))
+                    error = _failure(task, kind, value, process)
+                    if tries[key] < TRIES and (go_on or kind == "gone"):
+                        progress.say(f"{task.name}: {_why(kind, error)}; the task starts again from what it wrote")
+                        start(process.gpu, (key, task))
+                    elif go_on:
+                        progress.say(f"{task.name}: failed in {counted(TRIES, 'try', 'tries')}; the others go on")
+                        advance(task.results - given[key], note=task.name)
+                        yield task, error
+                        if waiting:
+                            start(process.gpu)
+                    else:
+                        if kind == "error":
+                            progress.say(f"{task.name}: failed; the others stop and keep what they have")
+                        raise error
     finally:
         _stop(processes)
 
@@ -164,7 +180,7 @@ class _Process:
             [sys.executable, "-c", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **_ONE_THREAD, **({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {})},
+            env={**os.environ, **ONE_THREAD, **({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {})},
             start_new_session=True,  # Ctrl-C on a terminal goes to the whole session
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
@@ -220,6 +236,23 @@ def _stop(processes: list[_Process]) -> None:
         for process in processes:
             process.ended()
         raise
+
+
+def _failure(task: Task, kind: str, value: Any, process: _Process) -> Exception:
+    """What a task ended by: its error, its bug, or the end of its process (killed, or out of memory)."""
+    status = process.ended()
+    if kind == "gone":
+        return _killed(task, status)
+    return value if kind == "error" else bug(task, value)
+
+
+def _why(kind: str, error: Exception) -> str:
+    return "the process was killed" if kind == "gone" else str(error).splitlines()[-1]
+
+
+def bug(task: Task, traceback: str) -> RuntimeError:
+    """The error of a task that ended by a mistake in the program, with its traceback."""
+    return RuntimeError(f"{task.name}: a process failed:\n{traceback}")
 
 
 def _killed(task: Task, status: int) -> ImagemintError:
