@@ -157,7 +157,7 @@ def test_scale_multiplies_the_images_seen_and_leaves_one_batch(digits: Pack, tmp
 def test_a_trial_that_fails_in_every_try_is_said_and_the_others_go_on(digits: Pack, tmp_path: Path) -> None:
     out = tmp_path / "sweep"
 
-    def blocked(tasks: Sequence[Task], count: int, what: str, *, go_on: bool) -> Generator[tuple[Task, Any]]:
+    def blocked(tasks: Sequence[Task], count: int, what: str, *, go_on: bool = False) -> Generator[tuple[Task, Any]]:
         (out / "runs" / tasks[0].name).touch()  # a file where its run should be
         yield from side_by_side(tasks, 1, what, go_on=go_on)
 
@@ -174,7 +174,7 @@ def test_a_trial_that_fails_in_every_try_is_said_and_the_others_go_on(digits: Pa
 
 
 def test_a_sweep_of_which_nothing_ends_well_is_an_error(digits: Pack, tmp_path: Path) -> None:
-    def failing(tasks: Sequence[Task], count: int, what: str, *, go_on: bool) -> Generator[tuple[Task, Any]]:
+    def failing(tasks: Sequence[Task], count: int, what: str, *, go_on: bool = False) -> Generator[tuple[Task, Any]]:
         yield from ((task, TrainingError("loss_g is nan", "a number", "lower it")) for task in tasks)
 
     with pytest.raises(SweepError, match=r"no trial of .* has ended well; the first: loss_g is nan"):
