@@ -45,13 +45,14 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=24)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--whole-pixels", action="store_true", help="shift by whole pixels, which blurs nothing")
+    parser.add_argument("--decay", default="even", help="of the learning rate: even, epoch, constant or cosine")
     options = parser.parse_args()
     train, test = open_pack(options.train), open_pack(options.test)
     pixels, labels = np.asarray(train.pixels), np.asarray(train.labels)
     watched = {"test": (np.asarray(test.pixels), np.asarray(test.labels))}
     movement = Movement(shift=SHIFT / 32, rotate=0, shear=0, zoom=0)
     moves = whole_pixels if options.whole_pixels else partial(affine, movement=movement, flips=True)
-    plan = ClassifierPlan(classifier="resnet", batch_size=128, epochs=options.epochs)
+    plan = ClassifierPlan(classifier="resnet", batch_size=128, epochs=options.epochs, decay=options.decay)
     trained = train_classifier(
         pixels,
         labels,

@@ -128,11 +128,12 @@ def test_a_history_is_taken_at_fixed_numbers_of_images_and_changes_nothing() -> 
 def test_learning_rates_fall_as_stated() -> None:
     rates = {
         decay: [plan(decay=decay).rate(0.1, seen, 1000, 100) for seen in (0, 99, 100, 500, 1000)]
-        for decay in ("even", "epoch", "constant")
+        for decay in ("even", "epoch", "constant", "cosine")
     }
     assert rates["constant"] == [0.1] * 5
     assert rates["even"] == pytest.approx([0.1, 0.1 * 0.01**0.099, 0.1 * 0.01**0.1, 0.01, 0.001])
     assert rates["epoch"] == pytest.approx([0.1, 0.1, 0.095, 0.1 * 0.95**5, 0.1 * 0.95**10])
+    assert rates["cosine"] == pytest.approx([0.1, 0.0976, 0.09755, 0.05, 0.0], abs=5e-5)
 
 
 def test_the_learning_rate_of_a_plan_is_used() -> None:
@@ -140,7 +141,7 @@ def test_the_learning_rate_of_a_plan_is_used() -> None:
     assert evaluate(slow, PIXELS, LABELS).accuracy < 0.5
 
 
-@pytest.mark.parametrize("wrong", [{"decay": "cosine"}, {"learning_rate": 0}, {"batch_size": 0}, {"momentum": 0.9}])
+@pytest.mark.parametrize("wrong", [{"decay": "sine"}, {"learning_rate": 0}, {"batch_size": 0}, {"momentum": 0.9}])
 def test_plans_are_strict(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         plan(**wrong)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -12,7 +13,7 @@ AT_LEAST = 40_000  # images that a classifier sees however small its pack: 100 i
 FINAL_DECAY = 0.01  # of the learning rate, at the end of `even`
 EPOCH_DECAY = 0.95  # of the learning rate, per epoch of `epoch`: Baker 2018, section 5.5
 
-Decay = Literal["even", "epoch", "constant"]
+Decay = Literal["even", "epoch", "constant", "cosine"]
 
 
 class ClassifierPlan(BaseModel):
@@ -33,7 +34,7 @@ class ClassifierPlan(BaseModel):
     decay: Decay = Field(
         default="even",
         description="Of the learning rate: even (down to a hundredth over the training, whatever its length), epoch "
-        "(times 0.95 per epoch) or constant.",
+        "(times 0.95 per epoch), constant, or cosine (half a cosine down to 0, Loshchilov & Hutter 2017).",
     )
     batch_size: int = Field(default=64, ge=1, le=65_536, description="Images per step of the optimiser.")
     epochs: float = Field(default=20, gt=0, le=10**6, description="Passes over the training images, at least.")
@@ -49,6 +50,7 @@ class ClassifierPlan(BaseModel):
             "even": FINAL_DECAY ** (images_seen / of),
             "epoch": EPOCH_DECAY ** (images_seen // images),
             "constant": 1.0,
+            "cosine": (1 + math.cos(math.pi * images_seen / of)) / 2,
         }
         return first * factor[self.decay]
 

@@ -117,7 +117,7 @@ class Settings(Strict):
     classifier_decay: Decay = Field(
         "even",
         description="How the learning rate falls: even (to a hundredth over the training), epoch (times 0.95 per "
-        "epoch) or constant.",
+        "epoch), constant, or cosine (half a cosine, to 0).",
     )
     classifier_batch_size: int = Field(64, ge=1, le=65_536, description="Images per step of a classifier.")
     score: str | None = Field(
