@@ -11,8 +11,9 @@ import re
 import socket
 import traceback
 from collections import Counter, deque
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from imagemint import progress
@@ -27,22 +28,19 @@ _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": 
 
 
 def on_ray(address: str | None, cpus: float, gpus: float) -> FanOut:
-    """The fan-out on a cluster, or on a Ray of our own where `address` is None. Raises ArgumentError."""
-    _load_ray()
-    if address is not None:
-        _check_answers(address)
+    """The fan-out on a cluster, or on a Ray of our own where `address` is None; connected from now on.
 
-    def side_by_side(
-        tasks: Sequence[Task], count: int, what: str, *, go_on: bool = False
-    ) -> Generator[tuple[Task, Any]]:
-        with _connected(address, cpus, gpus) as ray:
-            yield from _run(ray, tasks, count, what, go_on, {"num_cpus": cpus, "num_gpus": gpus})
-
-    return side_by_side
+    Whoever is connected to a Ray already stays so. Raises ArgumentError.
+    """
+    ray = _load_ray()
+    if not ray.is_initialized():
+        _connect(ray, address)
+    _check_room(ray, cpus, gpus)
+    return partial(_run, ray, {"num_cpus": cpus, "num_gpus": gpus})
 
 
 def _run(
-    ray: Any, tasks: Sequence[Task], count: int, what: str, go_on: bool, share: dict[str, float]
+    ray: Any, share: dict[str, float], tasks: Sequence[Task], count: int, what: str, *, go_on: bool = False
 ) -> Generator[tuple[Task, Any]]:
     """As `jobs.side_by_side`; the results of a task come together, when it has ended."""
     remote = ray.remote(**share, max_retries=TRIES - 1)(_work)
@@ -109,27 +107,19 @@ def _work(work: Any, arguments: tuple[Any, ...]) -> tuple[str, Any]:
         return "bug", traceback.format_exc()
 
 
-@contextmanager
-def _connected(address: str | None, cpus: float, gpus: float) -> Iterator[Any]:
-    """Ray, connected in the block; one that the caller has connected to before is used and left as it is."""
-    ray = _load_ray()
-    if ray.is_initialized():
-        _check_room(ray, cpus, gpus)
-        yield ray
-        return
+def _connect(ray: Any, address: str | None) -> None:
+    """Connect to the cluster at an address, or start a Ray here. Raises ArgumentError."""
     where: dict[str, Any] = {"address": address}
     if address is None:
-        where = {"address": "local", "num_cpus": available(), "_node_ip_address": _LOOPBACK}
-        where |= {"include_dashboard": False}
+        where = {"address": "local", "num_cpus": available(), "include_dashboard": False}
+    if address is None or address.partition(":")[0] in (_LOOPBACK, "localhost"):
+        where["_node_ip_address"] = _LOOPBACK  # Ray would take the address of this machine in its network
+    if address is not None:
+        _check_answers(address)
     try:
         ray.init(**where, log_to_driver=False, logging_level="error", runtime_env={"env_vars": {**ONE_THREAD}})
     except (OSError, RuntimeError, ValueError) as error:
-        raise _silent(address or "ray", _last_line(error)) from None
-    try:
-        _check_room(ray, cpus, gpus)
-        yield ray
-    finally:
-        ray.shutdown()
+        raise _silent(address or "this machine", _last_line(error)) from None
 
 
 def _check_room(ray: Any, cpus: float, gpus: float) -> None:
@@ -160,7 +150,9 @@ def _check_answers(address: str) -> None:
 
 def _silent(address: str, why: str) -> ArgumentError:
     return ArgumentError(
-        f"no Ray at {address} ({why})", "the address of a Ray that runs", "start one with ray start --head"
+        f"no Ray at {address} ({why})",
+        "the address of a Ray that runs, and its token where it asks for one",
+        "start one with ray start --head; set RAY_AUTH_MODE=token where it asks for a token",
     )
 
 

@@ -1,0 +1,118 @@
+"""Ray in place of processes: the same rows, though a worker is killed in the middle."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from imagemint.cluster import fan_out
+from imagemint.data.pack import Pack
+from imagemint.errors import ArgumentError
+from imagemint.jobs import side_by_side
+from imagemint.sweeps.results import open_sweep
+from imagemint.sweeps.sweep import sweep
+from tests.test_sweep import TINY, here, plain, plan_of
+
+OURS = {
+    **os.environ,
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),  # of this test alone: nothing is kept in the home folder
+}
+LONGEST = 120  # seconds that Ray may take to start on a busy machine
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
+
+
+@pytest.fixture
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A Ray of our own with room for two tasks, on loopback: its address and its process."""
+    pytest.importorskip("ray", reason="Ray is not installed (the extra cluster)")
+    port = free_port()
+    folder = tmp_path_factory.mktemp("r")  # the paths of Ray's sockets must be short
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus", "2"]
+    command += ["--node-ip-address", "127.0.0.1", "--port", str(port), "--include-dashboard", "false"]
+    command += [
+        "--object-store-memory",
+        str(80 << 20),
+        "--disable-usage-stats",
+        "--temp-dir",
+        f"/tmp/{folder.name}-{port}",
+    ]
+    with subprocess.Popen(command, env=OURS, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        until = time.monotonic() + LONGEST
+        while process.poll() is None and time.monotonic() < until:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield f"127.0.0.1:{port}", process
+        process.send_signal(signal.SIGTERM)
+
+
+def worker_of(process: subprocess.Popen[bytes], lock: Path) -> int | None:
+    """The process below Ray's head that trains into the folder of a lock."""
+    psutil = pytest.importorskip("psutil", reason="psutil is not installed")
+    for child in psutil.Process(process.pid).children(recursive=True):
+        try:
+            if any(file.path == str(lock) for file in child.open_files()):
+                return int(child.pid)
+        except psutil.Error:
+            continue
+    return None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for the worker in /proc")
+@pytest.mark.timeout(600)
+def test_eight_trials_end_as_they_do_here_though_a_worker_is_killed(
+    digits: Pack, head: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    address, process = head
+    settings = {**TINY, "checkpoint_every": 128, "watch_every": 8192, "picture_every": 8192, "log_every": 128}
+    grid = {"images": [3072, 64, 128, 192]}
+    plan = plan_of(digits, recipes=["demo"], variants={"tiny": settings}, grid=grid, seeds=[0, 1])
+    file, out = tmp_path / "plan.yaml", tmp_path / "ray"
+    file.write_text(yaml.safe_dump(plan.model_dump(mode="json", exclude_none=True)))
+    command = [sys.executable, "-m", "imagemint", "sweep", str(file), "--out", str(out), "--on", f"ray:{address}"]
+    driver = subprocess.Popen(command, env=OURS, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    run = out / "runs" / "00001-demo-seed0"
+    while driver.poll() is None and not list(run.glob("checkpoints/0*/state.json")):
+        time.sleep(0.02)
+    worker = worker_of(process, run / "lock")
+    assert worker is not None, driver.communicate()
+    os.kill(worker, signal.SIGKILL)
+    printed, errors = driver.communicate()
+    assert driver.returncode == 0, errors
+    assert "8 trials tried, 0 failed" in printed
+    assert plain(open_sweep(out).rows) == plain(sweep(plan, tmp_path / "here", fan_out=here).rows)
+
+
+def test_where_tasks_run_is_said_in_one_way() -> None:
+    assert fan_out(None) is side_by_side
+    for on in ("", "ray:", "dask", "RAY", "rayon:1"):
+        with pytest.raises(ArgumentError, match=r"wanted ray or ray:ADDRESS"):
+            fan_out(on)
+
+
+def test_an_address_that_is_none_or_does_not_answer_is_one_line() -> None:
+    pytest.importorskip("ray", reason="Ray is not installed (the extra cluster)")
+    with pytest.raises(ArgumentError, match=r"^no Ray at 127\.0\.0\.1:[0-9]+ \(.*ray start --head;.*token$"):
+        fan_out(f"ray:127.0.0.1:{free_port()}")
+    for address in ("nonsense", "127.0.0.1", "127.0.0.1:99999", "http://127.0.0.1:80", "ray://"):
+        with pytest.raises(ArgumentError, match=r"wanted HOST:PORT"):
+            fan_out(f"ray:{address}")
