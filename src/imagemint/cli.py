@@ -19,6 +19,7 @@ from imagemint.classifiers.plan import ClassifierPlan
 from imagemint.cli_edit import app as edit_app
 from imagemint.cli_hub import pull, push
 from imagemint.cli_options import changed, options_of
+from imagemint.cli_studio import studio
 from imagemint.cli_sweep import sweep
 from imagemint.errors import ImagemintError
 from imagemint.studies.plan import StudyPlan, read_plan
@@ -30,6 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Mint labelled images from a small data set, and learn honestly whether they help.",
 )
+app.command()(studio)
 app.add_typer(edit_app, name="edit")
 app.command()(sweep)
 app.command()(push)

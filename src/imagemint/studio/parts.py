@@ -1,0 +1,106 @@
+"""What the pages of the studio share: errors as one sentence, choices, and what keeps itself up to date."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+
+from imagemint.errors import ImagemintError, mendable
+from imagemint.studio import paths
+from imagemint.studio.actions import Studio
+
+Action = Callable[..., Any]
+
+
+def sentence(action: Action) -> Action:
+    """What a user can mend becomes one sentence on the page; a bug stays one, with its traceback in the terminal."""
+
+    @functools.wraps(action)
+    def checked(*given: Any, **named: Any) -> Any:
+        try:
+            return action(*given, **named)
+        except ImagemintError as error:
+            raise gr.Error(str(error), title="This cannot be done", print_exception=False) from None
+        except OSError as error:
+            words = mendable(error)
+            if words is None:
+                raise
+            raise gr.Error(str(words), title="This cannot be done", print_exception=False) from None
+
+    return checked
+
+
+class Live:
+    """Components that follow the folder: looked at every few seconds, sent only where something has changed."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        self._rows: list[tuple[Any, Sequence[Any], Action, Action]] = []
+
+    def add(self, component: Any, inputs: Sequence[Any], key: Action, make: Action) -> None:
+        """`component` becomes `make(*inputs)` whenever `key(*inputs)`, which is cheap, has another value."""
+        self._rows.append((component, inputs, key, make))
+
+    def choice(self, kind: paths.Kind, label: str, prefer: str = "") -> Any:
+        """A list of the packs, runs or studies that are there; whatever is new is chosen.
+
+        `prefer`: how the name ends of what is rather chosen, such as "/test".
+        """
+
+        def newest() -> str | None:
+            found = paths.names(self.studio.folder, kind)
+            liked = [each for each in found if each.endswith(prefer)] or found
+            return max(liked, key=lambda name: (self.studio.folder / kind / name).stat().st_mtime, default=None)
+
+        known = paths.names(self.studio.folder, kind)
+        made = gr.Dropdown(known, value=newest(), label=label, allow_custom_value=True)
+        self.add(
+            made,
+            [],
+            lambda: tuple(paths.names(self.studio.folder, kind)),
+            lambda: gr.update(choices=paths.names(self.studio.folder, kind), value=newest()),
+        )
+        return made
+
+    def bind(self, timer: Any, page: Any) -> None:
+        """Look at everything now, and at every tick."""
+        inputs = list(dict.fromkeys(each for _, given, _, _ in self._rows for each in given))
+        place = {id(each): k for k, each in enumerate(inputs)}
+        seen = gr.State([None] * len(self._rows))
+
+        def look(before: list[Any], *values: Any) -> list[Any]:
+            keys, out = [], []
+            for (_, given, key, make), old in zip(self._rows, before, strict=True):
+                own = [values[place[id(each)]] for each in given]
+                try:
+                    now = (key(*own), *own)
+                    out.append(gr.skip() if now == old else make(*own))
+                except (ImagemintError, FileNotFoundError, NotADirectoryError) as error:
+                    now = (type(error), str(error))  # such as a folder that was removed while it is shown
+                    out.append(gr.skip() if now == old else gr.update(value=_gone(error)))
+                keys.append(now)
+            return [keys, *out]
+
+        outputs = [seen, *(component for component, _, _, _ in self._rows)]
+        for event in (timer.tick, page.load):
+            event(
+                look,
+                [seen, *inputs],
+                outputs,
+                show_progress="hidden",
+                api_visibility="private",
+                trigger_mode="once",
+                concurrency_limit=4,
+            )
+
+
+def _gone(error: Exception) -> str:
+    from imagemint.pages.html import element
+
+    text = (
+        str(error) if isinstance(error, ImagemintError) else "What was shown here is no longer there; choose another."
+    )
+    return element("p", text, class_="im-soft")
