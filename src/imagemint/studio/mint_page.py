@@ -36,11 +36,11 @@ def build(live: Live) -> None:
 
     mint.click(sentence(mint_it), [run, name, count, screen, copies], said, api_name="mint")
     zipped.click(
-        sentence(lambda chosen: gr.update(value=str(studio.download(chosen)), visible=True)),
+        sentence(lambda chosen: str(studio.download(chosen))),
         pack,
         file,
         api_name="download",
-    )
+    ).success(lambda: gr.update(visible=True), None, file, api_visibility="private")
 
     def show(chosen: str | None) -> Any:
         if not chosen:
