@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imagemint.errors import ArgumentError, ImagemintError, StudioError
 from imagemint.studio import paths
-from imagemint.studio.actions import Studio
 from imagemint.studio.jobs import opened
+
+if TYPE_CHECKING:
+    from imagemint.studio.actions import Studio
 
 PORT = 7860
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -88,13 +91,13 @@ def serve(
         wanted = "a password, since other machines can reach that address"
         raise ArgumentError(f"--host {host} without --auth", wanted, "add --auth USER:PASSWORD")
     _offline()
-    try:
-        import gradio  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec("gradio") is None:
         found, wanted = "gradio is not installed", "the extra `studio`"
-        raise ImagemintError(found, wanted, "pip install 'imagemint[studio]'") from None
+        raise ImagemintError(found, wanted, "pip install 'imagemint[studio]'")
     _check_port(host, port)
-    with opened(folder):
+    with opened(folder):  # all that can be refused is refused; torch and gradio take seconds to load
+        from imagemint.studio.actions import Studio
+
         os.environ["GRADIO_TEMP_DIR"] = str((folder / "uploads").resolve())
         studio = Studio(folder, at_once)
         for name in (*paths.MARKS, "jobs", "incoming", "uploads"):
