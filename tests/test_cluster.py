@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,8 +21,11 @@ from imagemint.cluster import fan_out
 from imagemint.data.pack import Pack
 from imagemint.errors import ArgumentError
 from imagemint.jobs import side_by_side
+from imagemint.pages.study_page import study
 from imagemint.sweeps.results import open_sweep
 from imagemint.sweeps.sweep import sweep
+from tests.digits import digits as digits_of
+from tests.digits import write
 from tests.test_sweep import TINY, here, plain, plan_of
 
 OURS = {
@@ -28,6 +33,13 @@ OURS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),  # of this test alone: nothing is kept in the home folder
+}
+QUICK_STUDY: dict[str, Any] = {
+    "arms": "real",
+    "budgets": "3,5",
+    "repeats": 1,
+    "classifier_epochs": 1,
+    "classifier_images": 64,
 }
 LONGEST = 120  # seconds that Ray may take to start on a busy machine
 
@@ -38,7 +50,7 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A Ray of our own with room for two tasks, on loopback: its address and its process."""
     pytest.importorskip("ray", reason="Ray is not installed (the extra cluster)")
@@ -100,6 +112,21 @@ def test_eight_trials_end_as_they_do_here_though_a_worker_is_killed(
     assert driver.returncode == 0, errors
     assert "8 trials tried, 0 failed" in printed
     assert plain(open_sweep(out).rows) == plain(sweep(plan, tmp_path / "here", fan_out=here).rows)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ray on Windows is a beta")
+@pytest.mark.timeout(600)
+def test_a_study_has_the_same_rows_there_as_here(head: tuple[str, subprocess.Popen[bytes]], tmp_path: Path) -> None:
+    pixels, labels = digits_of(200)
+    packs = write(tmp_path / "real", pixels[:120], labels[:120]), write(tmp_path / "test", pixels[120:], labels[120:])
+    study(*packs, None, tmp_path / "here", **QUICK_STUDY)
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in QUICK_STUDY.items()]
+    command = [sys.executable, "-m", "imagemint", "study", str(packs[0].path), "--test", str(packs[1].path), *words]
+    command += ["--out", str(tmp_path / "there"), "--on", f"ray:{head[0]}"]
+    subprocess.run(command, env=OURS, check=True, capture_output=True)
+    one, other = ((tmp_path / name / "rows.jsonl").read_text().splitlines() for name in ("here", "there"))
+    assert len(one) == 2
+    assert [{**json.loads(row), "seconds": 0} for row in one] == [{**json.loads(row), "seconds": 0} for row in other]
 
 
 def test_where_tasks_run_is_said_in_one_way() -> None:

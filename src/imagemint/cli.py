@@ -20,7 +20,7 @@ from imagemint.cli_edit import app as edit_app
 from imagemint.cli_hub import pull, push
 from imagemint.cli_options import changed, options_of
 from imagemint.cli_studio import studio
-from imagemint.cli_sweep import sweep
+from imagemint.cli_sweep import OnOption, sweep
 from imagemint.errors import ImagemintError
 from imagemint.studies.plan import StudyPlan, read_plan
 from imagemint.words import counted, listed, shown, split_list
@@ -365,6 +365,7 @@ def study(
             "or one per processor where there is none. The rows are the same for every number.",
         ),
     ] = None,
+    on: OnOption = None,
     **plan: Any,
 ) -> None:
     """Find out whether minted images help a classifier, and write the report. A stopped study continues."""
@@ -378,7 +379,10 @@ def study(
         options = {name: value for name, value in options.items() if name not in ("test", "recipe", "saturation")}
     if test is None:
         raise ImagemintError("no test images", "a pack of real images to test on", "say --test PACK")
-    made = imagemint.study(pack, test, recipe, out, saturation=saturation, jobs=jobs, **options)
+    from imagemint.cluster import fan_out
+
+    options |= {"saturation": saturation, "jobs": jobs, "fan_out": fan_out(on)}
+    made = imagemint.study(pack, test, recipe, out, **options)
     _print(made.summary())
     _print(made.report)
 

@@ -90,6 +90,13 @@ def how_many(wanted: int | None, need: int = 0) -> int:
     return count
 
 
+def places(wanted: int | None, need: int, fan_out: FanOut) -> int:
+    """Tasks to run at a time: of processes here as `how_many` says; a cluster knows itself how many it holds."""
+    if fan_out is side_by_side:
+        return how_many(wanted, need)
+    return whole(MOST if wanted is None else wanted, "--jobs", 1, MOST)
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """torch computes with one thread in the block, as in every process here: the thread count decides rounding."""

@@ -20,6 +20,7 @@ from imagemint.classifiers import CLASSIFIERS
 from imagemint.config import AnyRecipe, Recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import StudyError
+from imagemint.jobs import FanOut, side_by_side
 from imagemint.metrics.measures import Measures, metric_named
 from imagemint.pages import figures
 from imagemint.pages.figures import CROWDED, span
@@ -45,10 +46,11 @@ def study(
     out: Path | str,
     *,
     jobs: int | None = 1,
+    fan_out: FanOut = side_by_side,
     **options: Any,
 ) -> Study:
     """`imagemint.studies.study.study`, and then its report: `out`/report.html."""
-    made = studies.study(pack, test, recipe, out, jobs=jobs, **options)
+    made = studies.study(pack, test, recipe, out, jobs=jobs, fan_out=fan_out, **options)
     report(made)
     return made
 

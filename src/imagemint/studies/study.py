@@ -10,6 +10,7 @@ import platform
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +24,7 @@ from imagemint.config import AnyRecipe, flat
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import StudyError
 from imagemint.fitting import check_fits
-from imagemint.jobs import Task, how_many, one_thread, side_by_side
+from imagemint.jobs import FanOut, Task, one_thread, places, side_by_side
 from imagemint.methods import method_of
 from imagemint.progress import say
 from imagemint.recipe import DESCRIBES
@@ -56,6 +57,7 @@ def study(
     out: Path | str,
     *,
     jobs: int | None = 1,
+    fan_out: FanOut = side_by_side,
     **options: Any,
 ) -> Study:
     """Find out whether minted images, or those of another pack, help a classifier that has few real ones.
@@ -69,7 +71,7 @@ def study(
     `jobs` cells (a budget in one repeat) are computed side by side, each in a process of its own with one thread;
     None stands for one per GPU, or one per processor where there is none. The rows are the same for every number, and
     stand in the order of the plan. Other processes know the models and arms of the package only: a study of your own
-    ones needs `jobs=1`, which computes in this process.
+    ones needs `jobs=1`, which computes in this process. `fan_out` computes them elsewhere (imagemint.cluster).
 
     `options` are the fields of `StudyPlan`. `recipe` may be None where no arm learns from minted images. `out` may
     hold the same study: what is there is not computed again, and budgets, repeats and arms may be added.
@@ -86,7 +88,7 @@ def study(
     check_classifier(plan.classifier, pack.channels, pack.size)
     _check_budgets(plan, material)
     _check_recipe(plan, material)
-    jobs = how_many(jobs, _memory(material))
+    jobs = places(jobs, _memory(material), fan_out)
     facts, rows = _settled(out, plan, material, test)
     for remark in [*material.remarks(), *facts.about.remarks]:
         say(remark)
@@ -96,7 +98,7 @@ def study(
     cells = [Cell(out, budget, repeat) for budget in plan.budgets for repeat in range(plan.repeats)]
     missing = {cell: [arm for arm in plan.arms if (cell.budget, cell.repeat, arm) not in done] for cell in cells}
     missing = {cell: arms for cell, arms in missing.items() if arms}
-    with closing(_computed(missing, plan, material, test, jobs)) as computed:
+    with closing(_computed(missing, plan, material, test, jobs, fan_out)) as computed:
         for row in computed:
             files.append_line(out / "rows.jsonl", row.model_dump(mode="json"))
     _put_in_order(out, facts.extent)
@@ -107,17 +109,23 @@ def study(
 
 
 def _computed(
-    missing: Mapping[Cell, Sequence[str]], plan: StudyPlan, material: Material, test: Pack, jobs: int
+    missing: Mapping[Cell, Sequence[str]],
+    plan: StudyPlan,
+    material: Material,
+    test: Pack,
+    jobs: int,
+    fan_out: FanOut,
 ) -> Generator[Row]:
     """The rows of all cells, as soon as each is known: here one cell after the other, or side by side."""
     names = [f"{budget_in_words(cell.budget)}, repeat {cell.repeat + 1} of {plan.repeats}" for cell in missing]
-    if min(jobs, len(missing)) > 1:
+    if fan_out is not side_by_side or min(jobs, len(missing)) > 1:
         where = (material.pack.path.absolute(), test.path.absolute())
         cells = zip(names, missing.items(), strict=True)
         tasks = [
-            Task(name, _rows_of_cell, (*where, plan, cell, arms), results=len(arms)) for name, (cell, arms) in cells
+            Task(name, _rows_of_cell, (*where, plan, _anywhere(cell), arms), results=len(arms))
+            for name, (cell, arms) in cells
         ]
-        with closing(side_by_side(tasks, jobs, "study")) as found:
+        with closing(fan_out(tasks, jobs, "study")) as found:
             for _, row in found:
                 yield row
         return
@@ -127,6 +135,11 @@ def _computed(
         say(f"study {number + 1}/{len(missing)}: {name}{f', about {left:.0f} min left' if number else ''}")
         with one_thread():  # as in a process of its own, so that the rows are the same
             yield from compute_rows(cell, plan, material, arms)
+
+
+def _anywhere(cell: Cell) -> Cell:
+    """The cell by a path that holds whatever folder a process starts in."""
+    return replace(cell, study=cell.study.absolute())
 
 
 def _rows_of_cell(pack: Path, test: Path, plan: StudyPlan, cell: Cell, arms: Sequence[str]) -> Iterator[Row]:

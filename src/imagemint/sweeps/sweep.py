@@ -15,13 +15,13 @@ from typing import Any
 import yaml
 
 from imagemint import __version__, files
-from imagemint.arguments import number, whole
+from imagemint.arguments import number
 from imagemint.config import load_recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.split import split
 from imagemint.errors import ImagemintError, PackError, SweepError
 from imagemint.fitting import check_fits, only_one, train
-from imagemint.jobs import MOST, FanOut, Task, how_many, one_thread, side_by_side
+from imagemint.jobs import FanOut, Task, one_thread, places, side_by_side
 from imagemint.methods import method_of, settle
 from imagemint.metrics.measures import Measures, measure
 from imagemint.minting import mint
@@ -74,10 +74,7 @@ def sweep(
     packs = {pack_name(path): open_pack(path) for path in plan.packs}
     for cell in _distinct(plan):
         _check(plan, packs[cell.pack], cell)
-    if fan_out is side_by_side:
-        jobs = how_many(jobs, max(4 * int(pack.pixels.nbytes) for pack in packs.values()))
-    else:  # a cluster knows itself how many it holds
-        jobs = whole(MOST if jobs is None else jobs, "--jobs", 1, MOST)
+    jobs = places(jobs, max(4 * int(pack.pixels.nbytes) for pack in packs.values()), fan_out)
     facts = Facts(
         scale=scale,
         packs={name: pack.fingerprint for name, pack in packs.items()},
