@@ -12,7 +12,7 @@ import pytest
 from imagemint.studies import advice
 from imagemint.studies.advice import Worth
 from imagemint.studies.results import Study
-from imagemint.studies.statistics import Estimate
+from imagemint.studies.statistics import SCORES, Estimate
 from imagemint.studies.verdict import compare, corrected
 
 TEST, CLASSES, REPEATS = 4000, 2, 4
@@ -30,7 +30,7 @@ class Made:
         rng = np.random.default_rng(0)
         self.path, self.classes, self.budgets = tmp_path, ["a", "b"], list(BUDGETS)
         self.extra = {"classic": 0.0, **{name.replace("_", "+"): more for name, more in extra.items()}}
-        self.arms = list(self.extra)
+        self.arms, self.score = list(self.extra), "accuracy"
         self.labels = rng.integers(0, 2, TEST)
         hard = rng.random(TEST)  # the same images are hard for every arm
         self.tables = {
@@ -60,13 +60,15 @@ class Made:
         )
 
     def cell(self, budget: str, repeat: int) -> SimpleNamespace:
-        return SimpleNamespace(run=self.path / f"{budget}-{repeat}")
+        return SimpleNamespace(run_of=lambda recipe: self.path / f"{budget}-{repeat}-{recipe}")
 
     def repeats(self, budget: str, *arms: str) -> list[int]:
         return list(range(REPEATS)) if set(arms) <= set(self.arms) else []
 
-    def right(self, budget: str, arm: str, repeats: list[int]) -> np.ndarray:
-        return self.tables[budget, arm][repeats]
+    def values(self, budget: str, arm: str, repeats: list[int]) -> np.ndarray:
+        rows = SCORES[self.score]
+        said = np.where(self.tables[budget, arm][repeats], self.labels, 1 - self.labels)
+        return np.stack([rows.per_image(self.labels, np.eye(CLASSES)[each]) for each in said])
 
     def difference(self, budget: str, arm: str, baseline: str) -> Any:
         return next((e for e in self.found if (e.budget, e.arm, e.baseline) == (budget, arm, baseline)), None)
@@ -130,3 +132,29 @@ def test_advice_ranks_the_surest_gain_first(tmp_path: Path) -> None:
     assert "class-weights" in advice.not_tried(study) and "oversample" not in advice.not_tried(study)
     nothing = advice.advice(made(tmp_path, mix_classic=0))
     assert not next(each for each in nothing if each.what.startswith("mix+classic")).sure
+
+
+def test_what_is_read_off_is_the_score_that_the_verdict_is_given_for(tmp_path: Path) -> None:
+    """Class b is always called a: accuracy hardly falls, balanced accuracy is a half, and so is what it misses."""
+    study = made(tmp_path, mix_classic=10)
+    rare = np.arange(TEST) % 20 == 0
+    study.labels[:] = rare  # type: ignore[attr-defined]
+    for table in study.tables.values():  # type: ignore[attr-defined]
+        table[:] = ~rare
+    errors = advice._errors(study, ["10"], "classic", [0, 1])
+    assert errors.shape == (2, 1, TEST) and errors.mean() == pytest.approx(0.05)
+    study.score = "balanced-accuracy"  # type: ignore[misc]
+    assert advice._errors(study, ["10"], "classic", [0, 1]).mean() == pytest.approx(0.5)
+    study.score = "log-loss"  # type: ignore[misc]
+    assert advice._errors(study, ["10"], "classic", [0, 1]).mean() == pytest.approx(-0.05 * np.log(1e-7))
+
+
+def test_an_arm_with_a_recipe_of_its_own_costs_what_that_training_took(tmp_path: Path) -> None:
+    study = made(tmp_path, pca=10, mix_classic=10)
+    for repeat in range(REPEATS):
+        for recipe, seconds in {"": 6000, "pca": 60}.items():
+            file = tmp_path / f"40-{repeat}-{recipe}" / "clock.jsonl"
+            file.parent.mkdir()
+            file.write_text(f'{{"seconds": {seconds / 2}}}\n' * 2)
+    minutes = {each.what.split(":")[0]: each.minutes for each in advice.advice(study)}
+    assert minutes["pca"] == pytest.approx(1 + 1) and minutes["mix+classic"] == pytest.approx(1 + 100)

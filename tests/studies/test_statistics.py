@@ -81,9 +81,23 @@ def test_a_curve_gives_back_what_made_it() -> None:
     assert found.images(0.01) == float("inf")
 
 
+def test_a_fit_is_the_least_squares_without_negative_parts() -> None:
+    optimize = pytest.importorskip("scipy.optimize")
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        n, errors, weight = np.array([5, 10, 20, 50]), rng.random(4), rng.random(4) + 0.1
+        found = fit_curve(n.tolist(), errors.tolist(), weight.tolist())
+        best = min(
+            optimize.nnls(np.stack([np.ones(4), n**-rate], 1) * np.sqrt(weight)[:, None], errors * np.sqrt(weight))[1]
+            for rate in statistics._RATES
+        )
+        missed = [found.error(each) for each in n] - errors
+        assert float(np.sqrt((missed**2) @ weight)) == pytest.approx(best, abs=1e-9)
+
+
 def test_a_flat_curve_says_that_more_images_bring_nothing() -> None:
     errors = np.full((4, 3), 0.2) + np.random.default_rng(0).normal(0, 1e-4, (4, 3))
-    gain = statistics.gain_of_more([10, 20, 40], errors, 40)
+    gain = statistics.gain_of_more([10, 20, 40], errors[..., None], 40)
     assert abs(gain.value) < 1e-3
 
 
@@ -91,21 +105,36 @@ def test_more_images_gain_what_the_curve_promises_with_its_interval() -> None:
     truth, n = Curve(0.05, 0.6, 0.7), [10, 20, 40]
     noise = np.random.default_rng(0).normal(0, 0.002, (5, 3))
     errors = np.array([[truth.error(each) for each in n]]) + noise
-    gain = statistics.gain_of_more(n, errors, 40)
+    gain = statistics.gain_of_more(n, errors[..., None], 40)
     assert gain.low is not None and gain.high is not None
     assert gain.low <= truth.error(40) - truth.error(80) <= gain.high
-    assert statistics.gain_of_more(n, errors[:1], 40).low is None
+    assert statistics.gain_of_more(n, errors[:1, :, None], 40).low is None
+
+
+def test_the_interval_of_a_gain_counts_the_chance_of_the_test_images() -> None:
+    """Over many draws of 400 test images the value scatters as one interval says, though all repeats agree."""
+    n, truth, rng = [10, 20, 40], Curve(0.05, 0.6, 0.7), np.random.default_rng(3)
+
+    def drawn() -> statistics.Estimate:
+        asked = rng.random(400)  # the same images are hard in every repeat
+        wrong = np.array([asked < truth.error(each) for each in n], float)
+        return statistics.gain_of_more(n, np.stack([wrong] * 3), 40)
+
+    first = drawn()
+    assert first.low is not None and first.high is not None
+    scatter = np.std([drawn().value for _ in range(6)])
+    assert scatter < first.high - first.low < 12 * scatter
 
 
 def test_worth_is_the_number_of_real_images_that_would_have_done_the_same() -> None:
     truth, n = Curve(0.05, 0.6, 0.7), [10, 20, 40]
     errors = np.array([[truth.error(each) for each in n]]) + np.random.default_rng(0).normal(0, 0.002, (6, 1))
     as_good_as_30 = errors[:, 1] + truth.error(30) - truth.error(20)
-    found = statistics.worth(n, errors, 1, as_good_as_30)
+    found = statistics.worth(n, errors[..., None], 1, as_good_as_30[:, None])
     assert found.value == pytest.approx(10, rel=0.1)
     as_bad_as_15 = errors[:, 1] + truth.error(15) - truth.error(20)
-    assert statistics.worth(n, errors, 1, as_bad_as_15).value == pytest.approx(-5, rel=0.1)
-    assert statistics.worth(n, errors, 1, errors[:, 1]).value == pytest.approx(0, abs=0.1)
+    assert statistics.worth(n, errors[..., None], 1, as_bad_as_15[:, None]).value == pytest.approx(-5, rel=0.1)
+    assert statistics.worth(n, errors[..., None], 1, errors[:, 1, None]).value == pytest.approx(0, abs=0.1)
 
 
 def test_the_boundary_is_the_last_budget_that_helps() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -15,14 +16,14 @@ from imagemint.studies import statistics
 from imagemint.studies.arms import ARMS, find_arm
 from imagemint.studies.plan import budget_in_words
 from imagemint.studies.results import Study
-from imagemint.studies.statistics import Estimate
+from imagemint.studies.statistics import SCORES, Estimate
 from imagemint.studies.verdict import Word
 from imagemint.words import counted
 
 YARDSTICKS = ("classic", "real")  # the first that a study has
 LEAST_BUDGETS = 3  # for a learning curve: it has three parameters
 LEAST_CLAIM = 0.002  # 0.2 points: a smaller gain is none, whatever its interval
-LABELLING_SECONDS = 5.0  # per image, so that labelling has a cost in minutes
+LABELLING_SECONDS = 5.0  # per image: an assumption, said where it is used, so that labelling has a cost in minutes
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Advice:
     """One thing that could be done next, at the largest budget."""
 
     what: str
-    gain: Estimate  # of accuracy, 0..1, over the yardstick
+    gain: Estimate  # of the study's score over the yardstick, as in Difference: shares in 0..1, or nats
     minutes: float | None  # what it costs more than the yardstick; None where nobody measured it
     cost: str = ""  # in words, where minutes do not say all
 
@@ -153,7 +154,7 @@ def _labelling(study: Study, base: str, budget: str) -> Advice | None:
         what=f"label as many images again ({sizes[-1]:,.0f} more per class)",
         gain=gain,
         minutes=images * LABELLING_SECONDS / 60,
-        cost=f"{counted(images, 'image')} to label, at {LABELLING_SECONDS:g} seconds each",
+        cost=f"{counted(images, 'image')} to label; {LABELLING_SECONDS:g} seconds each: an assumption, change it",
     )
 
 
@@ -176,15 +177,15 @@ def _minutes(study: Study, budget: str, arm: str, base: str) -> float:
         for name in (arm, base)
     }
     seconds = max(took[arm] - took[base], 0.0)
-    if find_arm(arm).minted:
-        clocks = [_clock(study, budget, repeat) for repeat in study.repeats(budget, arm)]
-        seconds += float(np.mean(clocks)) if clocks else 0.0
+    if minting := find_arm(arm).minting:
+        runs = [study.cell(budget, repeat).run_of(minting.recipe) for repeat in study.repeats(budget, arm)]
+        seconds += float(np.mean([_clock(run) for run in runs])) if runs else 0.0
     return seconds / 60
 
 
-def _clock(study: Study, budget: str, repeat: int) -> float:
-    """Seconds that the training took; 0 where it kept no clock."""
-    file = study.cell(budget, repeat).run / "clock.jsonl"
+def _clock(run: Path) -> float:
+    """Seconds that a training took; 0 where it kept no clock."""
+    file = run / "clock.jsonl"
     return sum(float(line["seconds"]) for line in files.read_lines(file)) if file.exists() else 0.0
 
 
@@ -195,5 +196,6 @@ def per_class(study: Study, arm: str, budgets: Sequence[str]) -> list[float]:
 
 
 def _errors(study: Study, budgets: Sequence[str], arm: str, repeats: Sequence[int]) -> np.ndarray:
-    """Share of test images that an arm got wrong, float64 `[repeats, budgets]`."""
-    return np.stack([1 - study.right(budget, arm, repeats).mean(1) for budget in budgets], 1)
+    """What each test image misses to the best value of the study's score, float64 `[repeats, budgets, images]`."""
+    best = SCORES[study.score].best
+    return np.stack([best - study.values(budget, arm, repeats) for budget in budgets], 1)

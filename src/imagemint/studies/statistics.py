@@ -78,13 +78,14 @@ class Score:
     unit: str = "points"  # of a difference
     scale: float = 100  # from differences of `per_image` to the unit
     log_probabilities: bool = False  # whether it needs more than the most probable class
+    best: float = 1.0  # of a classifier that is right and sure of every image; what is missing to it is the error
 
 
 SCORES: dict[str, Score] = {
     "accuracy": Score(accuracy, "accuracy"),
     "balanced-accuracy": Score(balanced_accuracy, "balanced accuracy (mean recall of the classes)"),
     "macro-f1": Score(macro_f1, "macro F1 (mean F1 of the classes)"),
-    "log-loss": Score(log_likelihood, "log likelihood (log loss with its sign turned)", "nats", 1, True),
+    "log-loss": Score(log_likelihood, "log likelihood (log loss with its sign turned)", "nats", 1, True, 0.0),
 }
 
 
@@ -105,7 +106,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Curve:
-    """A learning curve: error(n) = floor + scale * n ** -rate, n in real images per class, error in 0..1.
+    """A learning curve: error(n) = floor + scale * n ** -rate, n in real images per class.
+
+    The error is what a score misses to its best: a share in 0..1, or the log loss in nats.
 
     Power laws of this kind fit classifiers over orders of magnitude (Hestness et al. 2017, section 2).
     """
@@ -138,24 +141,33 @@ def fit_curve(n: Sequence[float], error: Sequence[float], weight: Sequence[float
     >>> round(found.floor, 3), round(found.rate, 2)
     (0.1, 0.5)
     """
-    from scipy import optimize  # when first needed: the command line reads SCORES
-
     sizes, errors = np.asarray(n, np.float64), np.asarray(error, np.float64)
     assert len(sizes) == len(errors) >= 2, (len(sizes), len(errors))
-    root = np.sqrt(np.ones(len(sizes)) if weight is None else np.asarray(weight, np.float64))
-    best: tuple[float, Curve] | None = None
-    for rate in _RATES:
-        design = np.stack([np.ones(len(sizes)), sizes**-rate], 1)
-        (floor, scale), residual = optimize.nnls(design * root[:, None], errors * root)
-        if best is None or residual < best[0] - 1e-12:
-            best = float(residual), Curve(float(floor), float(scale), float(rate))
-    assert best is not None
-    return best[1]
+    weights = np.ones(len(sizes)) if weight is None else np.asarray(weight, np.float64)
+    weights = weights / weights.sum()
+    power = sizes ** -_RATES[:, None]  # [rates, len(n)]
+    mean, mean_error = power @ weights, float(errors @ weights)
+    centred = power - mean[:, None]
+    slope = (centred * (errors - mean_error)) @ weights / (centred**2 @ weights)
+    # The line of least squares; where its floor or its scale is negative, the better of those without one of the two.
+    without = np.maximum((power * errors) @ weights / (power**2 @ weights), 0)
+    choices = np.stack(
+        [
+            [mean_error - slope * mean, slope],
+            [np.zeros(len(_RATES)), without],
+            [np.full(len(_RATES), max(mean_error, 0)), np.zeros(len(_RATES))],
+        ]
+    )  # [3, (floor, scale), rates]
+    missed = (choices[:, 0, :, None] + choices[:, 1, :, None] * power - errors) ** 2 @ weights
+    missed[(choices < 0).any(1)] = np.inf
+    kind, rate = np.unravel_index(np.argmax(missed <= missed.min() + 1e-24), missed.shape)
+    floor, scale = choices[kind, :, rate]
+    return Curve(float(floor), float(scale), float(_RATES[rate]))
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval over repeats; `low` and `high` are None with fewer than two repeats."""
+    """A number with its 95 % interval over repeats and test images; `low`, `high` are None with a single repeat."""
 
     value: float
     low: float | None
@@ -166,10 +178,11 @@ _RESAMPLES = 400
 
 
 def gain_of_more(n: Sequence[float], errors: Values, more: float, *, seed: int = 0) -> Estimate:
-    """How much accuracy `more` real images per class, on top of the largest n, would add by the learning curve.
+    """How much of the score `more` real images per class, on top of the largest n, would add by the learning curve.
 
-    `errors` float `[repeats, len(n)]`, each repeat a nested draw of real images. The interval is that of bootstrap
-    resamples of the repeats (Efron 1979).
+    `errors` float `[repeats, len(n), images]`: of each test image in each repeat, which is a nested draw of real
+    images. The interval is that of bootstrap resamples of the repeats and of the test images (Owen 2007, "The
+    pigeonhole bootstrap": never too narrow, on average).
     """
 
     def gain(table: Values) -> float:
@@ -182,8 +195,9 @@ def gain_of_more(n: Sequence[float], errors: Values, more: float, *, seed: int =
 def worth(n: Sequence[float], errors: Values, at: int, reached: Values, *, seed: int = 0) -> Estimate:
     """How many more real images per class would have brought what an arm reached with `n[at]` of them.
 
-    `errors` float `[repeats, len(n)]` of the baseline, `reached` float `[repeats]` the errors of the arm in the same
-    repeats. 0: none; negative: the arm did as badly as with fewer; infinity: more than the curve can tell.
+    `errors` float `[repeats, len(n), images]` of the baseline, `reached` float `[repeats, images]` the errors of the
+    arm in the same repeats. 0: none; negative: the arm did as badly as with fewer; infinity: more than the curve can
+    tell. The interval is that of `gain_of_more`.
     """
 
     def images(table: Values) -> float:
@@ -196,11 +210,16 @@ def worth(n: Sequence[float], errors: Values, at: int, reached: Values, *, seed:
 
 
 def _bootstrap(statistic: Callable[[Values], float], table: Values, seed: int) -> Estimate:
-    value = statistic(table)
-    if len(table) < 2:
+    """`statistic` of the means over images, `[repeats, columns]`, of a table `[repeats, columns, images]`."""
+    value = statistic(table.mean(2))
+    repeats, _, images = table.shape
+    if repeats < 2:
         return Estimate(value, None, None)
     rng = np.random.default_rng(seed)
-    draws = [statistic(table[rng.integers(0, len(table), len(table))]) for _ in range(_RESAMPLES)]
+    draws = []
+    for _ in range(_RESAMPLES):
+        times = rng.multinomial(images, np.full(images, 1 / images)) / images  # how often each test image is drawn
+        draws.append(statistic((table @ times)[rng.integers(0, repeats, repeats)]))
     low, high = np.quantile(draws, [0.025, 0.975], method="nearest")
     return Estimate(value, float(low), float(high))
 
