@@ -11,6 +11,7 @@ from imagemint.losses import (
     LOSSES,
     feature_matching,
     gradient_penalty,
+    r1r2,
     realness,
     semi_supervised_d,
     semi_supervised_g,
@@ -69,6 +70,21 @@ def test_the_penalty_of_a_linear_critic_is_its_squared_norm() -> None:
     images = torch.randn(5, 2, 3, 3, dtype=torch.float64, requires_grad=True)
     penalty = zero_centred(images.flatten(1) @ weight, images)
     assert torch.allclose(penalty, (weight @ weight).expand(5))
+
+
+def test_r1_and_r2_of_a_linear_critic_are_half_its_squared_norm_each() -> None:
+    weight = torch.randn(9)
+    real, fake = torch.randn(2, 5, 1, 3, 3)
+    found = r1r2(lambda images: images.flatten(1) @ weight, real, fake, torch.rand(5))
+    assert torch.allclose(found, weight @ weight)
+    bent = r1r2(lambda images: (images.flatten(1) ** 2).sum(1) / 2, real, fake, torch.rand(5))  # gradient: the image
+    assert torch.allclose(bent, ((real**2).sum((1, 2, 3)).mean() + (fake**2).sum((1, 2, 3)).mean()) / 2)
+
+
+def test_losses_of_log_odds_are_read_through_a_sigmoid_and_only_those_with_a_target_of_one_smoothed() -> None:
+    logs = [name for name, loss in LOSSES.items() if loss.sigmoid]
+    assert logs == ["minimax", "non-saturating", "relativistic", "semi-supervised"]
+    assert [name for name, loss in LOSSES.items() if loss.smoothable] == ["minimax", "non-saturating"]
 
 
 def test_the_gradient_penalty_of_a_linear_critic_is_the_distance_of_its_norm_from_one() -> None:

@@ -70,6 +70,18 @@ def split(
 
 
 @app.command()
+def shard(
+    pack: Source,
+    dest: Annotated[
+        Path, typer.Argument(metavar="DEST", help="The new pack: a folder, or an address such as s3://BUCKET/NAME.")
+    ],
+    megabytes: Annotated[float, typer.Option(help="Pixels per file, at most, in units of 2**20 bytes.")] = 64,
+) -> None:
+    """The same pack in several files, on this disk or at an address."""
+    _say(pack, edit.shard(pack, dest, megabytes=megabytes))
+
+
+@app.command()
 def merge(
     pack: Source,
     pack2: Annotated[Path, typer.Argument(metavar="PACK2", help="The pack to add.")],

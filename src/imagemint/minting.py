@@ -13,6 +13,7 @@ import numpy as np
 from imagemint import seeds
 from imagemint.arguments import names, whole
 from imagemint.data.pack import UNLABELLED, Minting, Pack, Step, check_absent, open_pack, writing
+from imagemint.data.remote import address_of
 from imagemint.devices import usable_device
 from imagemint.errors import ArgumentError, RunError
 from imagemint.methods import load_minter, method_of
@@ -211,6 +212,8 @@ def _screened(
 
 def _check_room(dest: Path, facts: RunFacts, images: int) -> None:
     """Raise RunError unless so many images fit on the disk."""
+    if address_of(dest):
+        return
     h, w = facts.pack.size
     needed = images * (facts.pack.channels * h * w + _COLUMNS)
     there = next(folder for folder in (dest.absolute(), *dest.absolute().parents) if os.path.isdir(folder))

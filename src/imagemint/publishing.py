@@ -117,7 +117,7 @@ def pull(source: str, dest: Path | str) -> Pack | Run:
     holds neither, and PackError or RunError where what it holds is damaged; the folder is not made then.
     """
     repo, revision = _address(source)
-    dest = check_absent(dest)
+    dest = check_absent(dest, local=True)
     hub, api = _api()
     with _in_words(hub, f"cannot pull {source}"):
         kind, names = _found(hub, api, repo, revision, source)

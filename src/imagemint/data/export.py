@@ -75,7 +75,7 @@ def export(
     if (indices or absolute) and format != "folder":
         option = "indices" if indices else "absolute"
         raise PackError(f"{option} with the format {format}", "the format folder, which has lists", "leave it out")
-    dest = check_absent(dest)
+    dest = check_absent(dest, local=True)
     how = How(dest, arguments.whole(seed, "seed"), indices, absolute)
     if format in _SINGLE_FILE:
         if dest.suffix != f".{format}":
@@ -107,7 +107,7 @@ def export_list(
 
 def check_list(file: Path | str) -> tuple[Path, Path]:
     """The paths of a list and of the folder of its images, if nothing is there yet. Raises PackError."""
-    file = check_absent(file)
+    file = check_absent(file, local=True)
     if file.suffix not in LISTS:
         raise PackError(f"{file.name} as the name of a list", f"a name ending in {' or '.join(LISTS)}", "name it so")
     return file, check_absent(file.with_name(f"{file.stem}-images"))

@@ -3,6 +3,7 @@
     PACK/
       pixels.npy      uint8 [n, c, h, w], memory-mapped when opened
       labels.npy      int64 [n]: class index, -1 = unlabelled
+      shards/         instead of pixels.npy where the pack is cut into several files (data.remote)
       seed.npy, ...   optional columns, int64 [n], one value per image (named in the manifest)
       manifest.json   written last: class names, sizes, fingerprint, origin, history
 
@@ -12,25 +13,29 @@ A pack never changes once it is there: every edit writes another one.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, cast
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
 
 from imagemint import files
+from imagemint.data.remote import SHARD_BYTES, Shards, Store, address_of, shard_name
 from imagemint.errors import PackError
 from imagemint.words import listed
 
 UNLABELLED = -1
+_UINT8 = np.dtype(np.uint8)
 BLOCK_BYTES = 32 << 20  # how much of a pack is held in memory at a time when it is read through
 
 Origin = Literal["real", "minted", "augmented", "mixed"]
@@ -43,6 +48,7 @@ _NPY = re.compile(
     rb"'shape': \((\d{1,18}(?:, \d{1,18}){0,7}),?\), \} *\n"
 )
 _NPY_HEAD = 10  # bytes before that: magic, version, length
+_NPY_MOST = _NPY_HEAD + 1024  # bytes that hold any head that is accepted
 
 
 class _Strict(BaseModel):
@@ -96,6 +102,7 @@ class Manifest(_Strict):
     unreadable: list[Unreadable] = []
     source_sides: list[tuple[int, int, int]] = []  # of images that were fitted: shorter sides from, to; how many
     mintings: list[Minting] = []
+    shards: list[PositiveInt] | None = None  # images of each file in shards/; None: all in pixels.npy
     remarks: list[str] = []  # what packing had to say about labels, files left out and readings that are not certain
 
     @field_validator("classes")
@@ -157,6 +164,11 @@ class Pack:
         """Of pixels, labels and class names: equal fingerprints, equal data."""
         return self.manifest.fingerprint
 
+    @property
+    def place(self) -> Path:
+        """Where another process finds it: an absolute path, or an address as `open_pack` takes it."""
+        return self.path if address_of(self.path) else self.path.absolute()
+
     def counts(self) -> dict[str, int]:
         """Images of each class, by name, in label order; unlabelled images are not counted."""
         labels = np.asarray(self.labels)
@@ -180,7 +192,7 @@ class Pack:
         Read from the file and not through the memory map, whose pages count as this process's memory until the system
         wants them back (up to 2 MB for one scattered image). Raises PackError where the file is gone or too short.
         """
-        source = self.pixels
+        source = self.pixels  # shards read what is asked for too
         if not isinstance(source, np.memmap):
             return np.asarray(source[index])
         pixels = np.empty((len(index), *source.shape[1:]), np.uint8)
@@ -228,18 +240,56 @@ def open_pack(path: Path | str | Pack) -> Pack:
     if isinstance(path, Pack):
         return path
     path = Path(path)
+    address = address_of(path)
+    if address is not None:
+        return _open_at(path, Store.at(address))
     if not (path / "manifest.json").is_file():
         found = f"no pack at {path}" if not path.exists() else f"{path} has no manifest.json"
         raise PackError(found, "a folder that imagemint pack or mint wrote", "check the path or pack it first")
     manifest = _read_manifest(path)
+    if manifest.shards is not None:
+        return _open_at(path, Store.at(f"file://{path.absolute().as_posix()}"))
     n, (h, w) = manifest.images, manifest.size
     pixels = _map(path, "pixels", np.dtype(np.uint8), (n, manifest.channels, h, w))
     labels = _map(path, "labels", np.dtype(np.int64), (n,))
     columns = {name: _map(path, name, np.dtype(np.int64), (n,)) for name in manifest.columns}
-    _check_range(path, "labels", labels, len(manifest.classes))
-    if "minting" in columns:
-        _check_range(path, "minting", columns["minting"], len(manifest.mintings))
-    return Pack(path, pixels, labels, columns, manifest)
+    return _checked(Pack(path, pixels, labels, columns, manifest))
+
+
+def _open_at(path: Path, store: Store) -> Pack:
+    """A pack at an address, or in shards. Labels and columns are read, pixels are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "manifest.json"
+        try:
+            file.write_bytes(store.read("manifest.json", files.SMALL))
+        except FileNotFoundError:
+            found = f"no pack at {store.address}"
+            raise PackError(
+                found, "what imagemint pack or mint wrote", "check the address or pack it first"
+            ) from None
+        manifest = _read_manifest(Path(folder))
+    n, image = manifest.images, (manifest.channels, *manifest.size)
+    counts = manifest.shards or [n]
+    names = [shard_name(k) for k in range(len(counts))] if manifest.shards else ["pixels.npy"]
+    if sum(counts) != n:
+        _damaged(path, f"the shards of {store.address} hold {sum(counts):,} images", f"{n:,}, as its manifest says")
+    heads = [
+        _head_at(path, store, name, np.dtype(np.uint8), (count, *image))
+        for name, count in zip(names, counts, strict=True)
+    ]
+    arrays = {}
+    for name in ("labels", *manifest.columns):
+        head = _head_at(path, store, f"{name}.npy", np.dtype(np.int64), (n,))
+        arrays[name] = np.frombuffer(store.read(f"{name}.npy"), np.int64, n, head)
+    pixels = cast(np.ndarray, Shards(store, counts, image, heads, names))
+    return _checked(Pack(path, pixels, arrays.pop("labels"), arrays, manifest))
+
+
+def _checked(pack: Pack) -> Pack:
+    _check_range(pack.path, "labels", pack.labels, len(pack.classes))
+    if "minting" in pack.columns:
+        _check_range(pack.path, "minting", pack.columns["minting"], len(pack.manifest.mintings))
+    return pack
 
 
 def _read_manifest(path: Path) -> Manifest:
@@ -257,29 +307,45 @@ def _read_manifest(path: Path) -> Manifest:
 
 def _map(path: Path, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
     """The array in `name`.npy, memory-mapped, if it is what the manifest says, byte for byte."""
-    file, wanted = path / f"{name}.npy", f"{dtype} {list(shape)}, as its manifest says"
+    file = path / f"{name}.npy"
     try:
         with files.open_regular(file) as opened:
             size = os.fstat(opened.fileno()).st_size
-            head = opened.read(_NPY_HEAD + 1024)
-            length = _NPY_HEAD + int.from_bytes(head[8:_NPY_HEAD], "little")
-            header = _NPY.fullmatch(head[_NPY_HEAD:length])
-            if head[:8] != b"\x93NUMPY\x01\x00" or header is None:
-                raise files.Damaged("does not begin as an array does")
-            kind, order = header[1].decode(), header[2]
-            kind = dtype.name if kind == dtype.str else kind
-            sides = [int(side) for side in header[3].split(b",")]
-            if (kind, tuple(sides)) != (dtype.name, shape):
-                _damaged(path, f"{file} holds {kind} {sides}", wanted)
-            if order == b"True" and len(shape) > 1:
-                raise files.Damaged("holds its numbers in Fortran's order, where C's was written")
-            if size != length + prod(shape) * dtype.itemsize:
-                raise files.Damaged(f"has {size:,} bytes instead of {length + prod(shape) * dtype.itemsize:,}")
-            return np.memmap(opened, dtype, "r", length, shape)
+            offset = _head(path, str(file), opened.read(_NPY_MOST), size, dtype, shape)
+            return np.memmap(opened, dtype, "r", offset, shape)
+    except FileNotFoundError:
+        _damaged(path, f"{file} is missing", f"{dtype} {list(shape)}, as its manifest says")
+    except files.Damaged as error:
+        _damaged(path, f"{file} is damaged: it {error}", f"{dtype} {list(shape)}, as its manifest says")
+
+
+def _head_at(path: Path, store: Store, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+    """The bytes before the numbers of an array at an address, if it is what the manifest says."""
+    file, wanted = f"{store.address}/{name}", f"{dtype} {list(shape)}, as its manifest says"
+    try:
+        return _head(path, file, store.read(name, _NPY_MOST), store.size(name), dtype, shape)
     except FileNotFoundError:
         _damaged(path, f"{file} is missing", wanted)
     except files.Damaged as error:
         _damaged(path, f"{file} is damaged: it {error}", wanted)
+
+
+def _head(path: Path, file: str, head: bytes, size: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+    """How many bytes come before the numbers of an .npy file of `size` bytes. Raises Damaged and PackError."""
+    length = _NPY_HEAD + int.from_bytes(head[8:_NPY_HEAD], "little")
+    header = _NPY.fullmatch(head[_NPY_HEAD:length])
+    if head[:8] != b"\x93NUMPY\x01\x00" or header is None:
+        raise files.Damaged("does not begin as an array does")
+    kind, order = header[1].decode(), header[2]
+    kind = dtype.name if kind == dtype.str else kind
+    sides = [int(side) for side in header[3].split(b",")]
+    if (kind, tuple(sides)) != (dtype.name, shape):
+        _damaged(path, f"{file} holds {kind} {sides}", f"{dtype} {list(shape)}, as its manifest says")
+    if order == b"True" and len(shape) > 1:
+        raise files.Damaged("holds its numbers in Fortran's order, where C's was written")
+    if size != length + prod(shape) * dtype.itemsize:
+        raise files.Damaged(f"has {size:,} bytes instead of {length + prod(shape) * dtype.itemsize:,}")
+    return length
 
 
 def _check_range(path: Path, name: str, values: np.ndarray, count: int) -> None:
@@ -293,9 +359,20 @@ def _damaged(path: Path, found: str, wanted: str) -> NoReturn:
     raise PackError(found, wanted, f"make the pack {path.name} again")
 
 
-def check_absent(dest: Path | str, error: type[PackError] = PackError) -> Path:
-    """`dest` as a path, if something can be made there and nothing is: data is never overwritten."""
+def check_absent(dest: Path | str, error: type[PackError] = PackError, *, local: bool = False) -> Path:
+    """`dest` as a path, if something can be made there and nothing is: data is never overwritten.
+
+    An address is refused where it must be `local`.
+    """
     dest = Path(dest)
+    address = address_of(dest)
+    if address is not None:
+        if local:
+            remedy = "write into a folder, then copy packs there with imagemint edit shard"
+            raise error(f"{address} is no folder of this machine", "a folder", remedy)
+        if Store.at(address).exists():
+            raise error(f"something is already at {address}", "a new address", "choose another name")
+        return dest
     if os.path.lexists(dest):
         raise error(f"{dest} is already there", "a new folder", "choose another name or remove it")
     above = next((folder for folder in dest.parents if os.path.lexists(folder)), None)
@@ -307,16 +384,27 @@ def check_absent(dest: Path | str, error: type[PackError] = PackError) -> Path:
 class PackWriter:
     """Collects images block by block; see `writing`. Memory stays at one block whatever the size of the pack."""
 
-    def __init__(self, folder: Path, dest: Path, classes: list[str], origin: Origin, history: list[Step]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        dest: Path,
+        classes: list[str],
+        origin: Origin,
+        history: list[Step],
+        shard_bytes: int | None = None,
+        store: Store | None = None,
+    ) -> None:
         self.dest = dest
         self.classes, self.origin, self.history = classes, origin, history
         self.unreadable: list[Unreadable] = []
         self.source_sides: list[tuple[int, int, int]] = []
         self.mintings: list[Minting] = []
         self.remarks: list[str] = []
-        self._folder = folder
+        self._folder, self._store = folder, store
         self._columns: dict[str, _Appender] = {}
-        self._pixels = _Appender(folder / "pixels.npy", np.dtype(np.uint8))
+        self._pixels = (
+            _ShardAppender(folder, shard_bytes, store) if shard_bytes else _Appender(folder / "pixels.npy", _UINT8)
+        )
         self._labels = _Appender(folder / "labels.npy", np.dtype(np.int64))
 
     def add(self, pixels: np.ndarray, labels: np.ndarray, **columns: np.ndarray) -> None:
@@ -359,8 +447,12 @@ class PackWriter:
             source_sides=self.source_sides,
             mintings=self.mintings,
             remarks=self.remarks,
+            shards=self._pixels.counts if isinstance(self._pixels, _ShardAppender) else None,
         )
         files.write_json(self._folder / "manifest.json", manifest.model_dump(exclude_none=True))
+        if self._store is not None:
+            for name in ("labels.npy", *(f"{column}.npy" for column in self._columns), "manifest.json"):
+                self._store.send(self._folder / name, name)
 
     def pack(self) -> Pack:
         """The pack, once the `writing` block has ended."""
@@ -373,20 +465,37 @@ class PackWriter:
 
 
 @contextmanager
-def writing(dest: Path | str, *, classes: list[str], origin: Origin, history: list[Step]) -> Iterator[PackWriter]:
+def writing(
+    dest: Path | str,
+    *,
+    classes: list[str],
+    origin: Origin,
+    history: list[Step],
+    shard_bytes: int | None = None,
+) -> Iterator[PackWriter]:
     """`with writing(dest, classes=..., origin="real", history=[...]) as writer: writer.add(...)`.
 
-    The pack stands at `dest` when the block has ended well; an error or an interrupt leaves nothing behind.
+    The pack stands at `dest` when the block has ended well; an error or an interrupt leaves nothing behind. With
+    `shard_bytes` pixels go into files of at most so many bytes; at an address they always do, and of the pack no more
+    than one of them is on this machine at a time.
     """
     dest = check_absent(dest)
     check_classes(classes)
-    with files.whole_folder(dest) as folder:
-        writer = PackWriter(folder, dest, classes, origin, history)
+    address = address_of(dest)
+    with ExitStack() as stack:
+        if address is None:
+            store, folder = None, stack.enter_context(files.whole_folder(dest))
+        else:
+            store, folder = Store.at(address), files.temporary_folder(stack)
+            shard_bytes = shard_bytes or SHARD_BYTES
+        writer = PackWriter(folder, dest, classes, origin, history, shard_bytes, store)
         try:
             yield writer
             writer.finish()
         except BaseException:
             writer.abandon()
+            if store is not None:
+                store.remove()
             raise
 
 
@@ -419,7 +528,51 @@ class _Appender:
         np.lib.format.write_array_header_1_0(self.file, {**header, "shape": (self.count, *self.tail)})
 
 
-def _fingerprint(pixels: _Appender, labels: _Appender, classes: list[str]) -> str:
+class _ShardAppender:
+    """Files of pixels, each closed (and sent away) as soon as it is full; counted and hashed as one array."""
+
+    def __init__(self, folder: Path, shard_bytes: int, store: Store | None) -> None:
+        self.folder, self.shard_bytes, self.store = folder, shard_bytes, store
+        self.hash = hashlib.sha256()
+        self.count, self.tail = 0, tuple[int, ...]()
+        self.counts: list[int] = []  # of the shards that are full
+        self.shard: _Appender | None = None
+        (folder / "shards").mkdir()
+
+    def append(self, values: np.ndarray) -> None:
+        self.tail = values.shape[1:]
+        most = max(self.shard_bytes // prod(self.tail), 1)  # images per shard
+        while len(values):
+            if self.shard is None:
+                self.shard = _Appender(self.folder / shard_name(len(self.counts)), _UINT8)
+            part, values = np.split(values, [most - self.shard.count])
+            self.shard.append(part)
+            self.hash.update(np.ascontiguousarray(part, _UINT8).data.cast("B"))
+            self.count += len(part)
+            if self.shard.count == most:
+                self._full()
+
+    def close(self) -> None:
+        if self.shard is not None:
+            self._full()
+
+    def _full(self) -> None:
+        assert self.shard is not None
+        self.shard.close()
+        name = shard_name(len(self.counts))
+        if self.store is not None:
+            self.store.send(self.folder / name, name)
+            (self.folder / name).unlink()
+        self.counts.append(self.shard.count)
+        self.shard = None
+
+    @property
+    def file(self) -> Any:
+        """What is open."""
+        return self.shard.file if self.shard is not None else io.BytesIO()
+
+
+def _fingerprint(pixels: _Appender | _ShardAppender, labels: _Appender, classes: list[str]) -> str:
     return _fingerprint_from([pixels.count, *pixels.tail], pixels.hash.hexdigest(), labels.hash.hexdigest(), classes)
 
 

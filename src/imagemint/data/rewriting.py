@@ -31,14 +31,15 @@ def rewrite(
     growth: float = 1.0,
     origin: Origin | None = None,
     extra: Mapping[str, np.ndarray] | None = None,
+    shard_bytes: int | None = None,
 ) -> Pack:
     """Write the images `order` of `pack` (default: all, in order) to `dest`, with one more step of history.
 
     `labels` (int64 `[len(pack)]`, one for each image of `pack`) and `classes` replace those of the pack. `change`
     takes pixels `[k, c, h, w]` and their indices `[k]` and returns as many images, or a multiple: the m images that
     come from one stand together, inherit its label and columns, and the columns `extra` (int64 `[m]`) tell them
-    apart. `growth` says how many bytes `change` needs for each byte that it is given. Raises PackError where `dest`
-    is taken or no image is left.
+    apart. `growth` says how many bytes `change` needs for each byte that it is given. With `shard_bytes` pixels go
+    into files of at most so many bytes. Raises PackError where `dest` is taken or no image is left.
     """
     labels = np.asarray(pack.labels) if labels is None else labels
     order = np.arange(len(pack)) if order is None else order
@@ -49,6 +50,7 @@ def rewrite(
             classes=pack.classes if classes is None else classes,
             origin=pack.manifest.origin if origin is None else origin,
             history=[*pack.manifest.history, step_of(command, parameters, pack)],
+            shard_bytes=shard_bytes,
         ) as writer,
         progress(len(order), command) as advance,
     ):

@@ -45,7 +45,7 @@ def split(
     {'train': 1438, 'test': 359}
     """
     seed, shares = arguments.whole(seed, "seed"), _shares(train, validation, test)
-    pack, dest = open_pack(pack), check_absent(dest)
+    pack, dest = open_pack(pack), check_absent(dest, local=True)
     groups = duplicates.linked_groups(pack) if near else duplicates.exact_groups(pack)
     labels = np.asarray(pack.labels)
     sides = assign(labels, groups.first, np.array(list(shares.values())), seed)

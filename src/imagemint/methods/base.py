@@ -77,7 +77,7 @@ def settled(
         classes=pack.classes,
         channels=pack.channels,
         size=pack.size,
-        path=str(pack.path.absolute()),
+        path=str(pack.place),
     )
     return kind(
         imagemint=imagemint.__version__,

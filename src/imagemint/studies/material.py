@@ -16,6 +16,7 @@ from imagemint import files
 from imagemint.data.duplicates import digests
 from imagemint.data.pack import UNLABELLED, Pack, open_pack
 from imagemint.data.packing import pack as pack_images
+from imagemint.data.remote import address_of
 from imagemint.data.rewriting import relabelled
 from imagemint.errors import StudyError
 from imagemint.studies.arms import Images, find_arm
@@ -82,7 +83,7 @@ def find_material(pack: Pack, test: Pack, arms: tuple[str, ...]) -> Material:
 
 def note_of(pack: Pack) -> PackNote:
     """What the report says of a pack."""
-    return PackNote(path=str(pack.path.absolute()), images=len(pack), counts=pack.counts())
+    return PackNote(path=str(pack.place), images=len(pack), counts=pack.counts())
 
 
 def _check_fit(pack: Pack, test: Pack) -> None:
@@ -135,7 +136,7 @@ def _added(path: str, pack: Pack, classes: list[str], test_digests: np.ndarray) 
             raise StudyError(found, f"images of {listed(classes)}", remedy)
         counts = np.bincount(labels[rows], minlength=len(classes)).tolist()
         note = AddedNote(
-            path=str(Path(path).absolute()),
+            path=str(path if address_of(path) else Path(path).absolute()),
             images=len(rows),
             counts=dict(zip(classes, counts, strict=True)),
             fingerprint=other.fingerprint,

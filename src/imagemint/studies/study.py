@@ -119,7 +119,7 @@ def _computed(
     """The rows of all cells, as soon as each is known: here one cell after the other, or side by side."""
     names = [f"{budget_in_words(cell.budget)}, repeat {cell.repeat + 1} of {plan.repeats}" for cell in missing]
     if fan_out is not side_by_side or min(jobs, len(missing)) > 1:
-        where = (material.pack.path.absolute(), test.path.absolute())
+        where = (material.pack.place, test.place)
         cells = zip(names, missing.items(), strict=True)
         tasks = [
             Task(name, _rows_of_cell, (*where, plan, _anywhere(cell), arms), results=len(arms))

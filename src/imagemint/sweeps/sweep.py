@@ -140,7 +140,7 @@ def _computed(
     """The rows of trials, as they come."""
     tasks, by_task = [], {}
     for trial in trials:
-        where = [(pack.path.absolute(), pack.fingerprint) for pack in parts[trial.cell.pack]]
+        where = [(pack.place, pack.fingerprint) for pack in parts[trial.cell.pack]]
         task = Task(trial.name, compute, (out.absolute(), trial, plan, scale, where))
         tasks.append(task)
         by_task[task.name] = trial

@@ -4,6 +4,7 @@
     their pixels    resize, tile, crop, invert, grayscale, blur (pixels.py), augment (augmenting.py)
     their labels    rename, drop, relabel, unlabel       (labels.py)
     several packs   merge (merging.py), split            (../split.py)
+    several files   shard                                (sharding.py)
 
 All of them take `(pack, dest, ...)` (merge: `(packs, dest)`), where a pack is an open one or its path, keep the order
 of the images, carry names, columns and mintings along, and raise PackError where what is asked cannot be done. An
@@ -16,6 +17,7 @@ from imagemint.data.edit.labels import drop, relabel, rename, unlabel
 from imagemint.data.edit.merging import merge
 from imagemint.data.edit.pixels import FILTERS, blur, crop, grayscale, invert, resize, tile
 from imagemint.data.edit.select import balance, dedup, filter, slice
+from imagemint.data.edit.sharding import shard
 from imagemint.data.split import split
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "relabel",
     "rename",
     "resize",
+    "shard",
     "slice",
     "split",
     "tile",
