@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from imagemint.pages.answer import budget_in_short
 from imagemint.pages.html import Html, data_uri, element
+from imagemint.studies.arms import find_arm
 from imagemint.studies.plan import budget_in_words
+from imagemint.studies.statistics import SCORES
 from imagemint.studies.verdict import Difference, Interval, points
 from imagemint.words import shortened
 
@@ -28,10 +31,16 @@ _COLOURS = {
     "classic": "#0072b2",
     "minted+classic": "#009e73",
     "mix+classic": "#d55e00",
+    "strong": "#56b4e9",
+    "mix+strong": "#b8a000",  # Okabe & Ito's yellow, darker, since it is drawn on white
 }
-_MORE_COLOURS = ("#56b4e9", "#b8a000", "#7a5195")  # of arms that are not in ARMS, in turn
+_MORE_COLOURS = ("#7a5195", "#009e73", "#cc79a7", "#0072b2", "#d55e00", "#56b4e9", "#e69f00", "#1a1a1a")  # of others
+_MARKERS = "osD^vPX*<>hp"
+_LEGEND_INSIDE = 5  # lines beyond which the legend stands beneath the axes
+FORETOLD = 4  # times the largest number of real images: how far a fitted curve is drawn
 _WORD_COLOURS = {"helps": "#0b7a55", "hurts": "#b3361f"}
-_LOSSES = {"loss_d": ("#0072b2", "discriminator"), "loss_g": ("#d55e00", "generator")}
+_WORD_MARKERS = {"helps": "^", "hurts": "v"}
+_LOSSES = {"loss_d": ("#0072b2", "-", "discriminator"), "loss_g": ("#d55e00", "--", "generator")}
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9,
@@ -74,39 +83,105 @@ def figures(pictures: Sequence[Html]) -> Html:
 def learning_curves(
     title: str,
     rows: Sequence[tuple[str, Sequence[Interval | None]]],
+    *,
     at: Mapping[str, float],
-    colours: Mapping[str, str],
+    looks: Mapping[str, Look],
+    score: str,
 ) -> Html:
-    """Accuracy of arms against real images per class; `at`: where each budget stands, by the name of its tick."""
+    """A score of arms against real images per class; `at`: where each budget stands, by the name of its tick."""
 
     def draw(axes: Axes) -> None:
         for place, (arm, row) in enumerate(rows):
             aside = 1.02 ** (place - (len(rows) - 1) / 2)  # side by side, so that intervals do not hide each other
             known = [(x * aside, each) for x, each in zip(at.values(), row, strict=True) if each]
             x, y = [x for x, _ in known], [each.mean for _, each in known]
-            line = ":o" if arm == "floor" else "-o"
-            axes.plot(x, y, line, markersize=4, linewidth=1.6, color=colours[arm], label=shortened(arm, 34))
-            for x_, each in known:
-                if each.low is not None and each.high is not None:
-                    low, high = max(each.low, 0), min(each.high, 1)
-                    axes.vlines(x_, low, high, color=colours[arm], linewidth=1.1, alpha=0.75)
-        axes.set_xscale("log")
-        axes.set_xticks(list(at.values()), list(at))
-        axes.set_xticks([], minor=True)
-        axes.margins(x=0.08)
-        axes.set_xlabel("real images per class")
+            look = looks[arm]
+            axes.plot(x, y, **look._asdict(), markersize=4.5, linewidth=1.5, label=shortened(arm, 34))
+            _intervals(axes, known, look.color, score)
+        _sizes(axes, at)
         axes.set_title(title)
+        _score_axis(axes, score)
+        columns = 2 if len(rows) > _LEGEND_INSIDE else 1
+        if columns > 1:  # beneath the axes, where it hides no line
+            axes.legend(loc="upper left", bbox_to_anchor=(-0.12, -0.17), ncols=2, columnspacing=1, fontsize=7.5)
+        else:
+            axes.legend(loc="best")
+
+    beneath = 0.17 * -(-len(rows) // 2) if len(rows) > _LEGEND_INSIDE else 0
+    return figure(draw, 5.2, 3.9 + beneath, f"{_label(score)} against the number of real images: {title}")
+
+
+def fitted_curve(
+    arm: str, known: Sequence[tuple[float, Interval]], curve: Callable[[float], float], score: str
+) -> Html:
+    """The score of an arm by real images per class, and the curve that was fitted to it, drawn further."""
+
+    def draw(axes: Axes) -> None:
+        sizes = [size for size, _ in known]
+        foretold = np.geomspace(sizes[0], FORETOLD * sizes[-1], 200)
+        values = np.array([curve(size) for size in foretold])
+        inside = foretold <= sizes[-1]
+        axes.plot(foretold[inside], values[inside], "-", color=_COLOURS["classic"], label="fitted")
+        axes.plot(foretold[~inside], values[~inside], ":", color=_COLOURS["classic"], label="foretold")
+        axes.plot(sizes, [each.mean for _, each in known], "o", color=_COLOURS["real"], label="measured")
+        _intervals(axes, known, _COLOURS["real"], score)
+        _sizes(axes, {f"{size:,.0f}": size for size in (*sizes, FORETOLD * sizes[-1])})
+        axes.set_title(f"Fitted curve: {shortened(arm, 30)}")
+        _score_axis(axes, score)
+        axes.legend(loc="lower right")
+
+    return figure(draw, 5.2, 3.9, f"The learning curve that was fitted to {arm}, and what it foretells")
+
+
+def _intervals(axes: Axes, known: Sequence[tuple[float, Interval]], colour: str, score: str) -> None:
+    least, most = (0.0, 1.0) if _is_share(score) else (-np.inf, np.inf)
+    for x, each in known:
+        if each.low is not None and each.high is not None:
+            axes.vlines(x, max(each.low, least), min(each.high, most), color=colour, linewidth=1.1, alpha=0.75)
+
+
+def _sizes(axes: Axes, at: Mapping[str, float]) -> None:
+    """Numbers of real images per class on a logarithmic axis."""
+    axes.set_xscale("log")
+    axes.set_xticks(list(at.values()), list(at), rotation=30 if len(at) > 5 else 0)
+    axes.set_xticks([], minor=True)
+    axes.margins(x=0.08)
+    axes.set_xlabel("real images per class")
+
+
+def _score_axis(axes: Axes, score: str) -> None:
+    if _is_share(score):
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
-        axes.legend(loc="best")
-
-    return figure(draw, 5.2, 3.9, f"Test accuracy against the number of real images: {title}")
+    axes.set_ylabel(_label(score))
 
 
-def colours_of(arms: Sequence[str]) -> dict[str, str]:
-    """A colour for each arm, the same in every figure."""
+def _is_share(score: str) -> bool:
+    return SCORES[score].scale == 100
+
+
+def _label(score: str) -> str:
+    label = SCORES[score].label.partition(" (")[0]
+    return label if _is_share(score) else f"{label}, {SCORES[score].unit}"
+
+
+class Look(NamedTuple):
+    """How the line of an arm is drawn, as matplotlib calls it. No two arms of a study differ by colour alone."""
+
+    color: str
+    marker: str
+    linestyle: str
+
+
+def looks_of(arms: Sequence[str]) -> dict[str, Look]:
+    """A look for each arm, the same in every figure: dashed with minted images, dotted with those of a pack."""
     others = [arm for arm in arms if arm not in _COLOURS]
-    more = {arm: _MORE_COLOURS[k % len(_MORE_COLOURS)] for k, arm in enumerate(others)}
-    return {arm: _COLOURS.get(arm) or more[arm] for arm in arms}
+    colours = _COLOURS | {arm: _MORE_COLOURS[k % len(_MORE_COLOURS)] for k, arm in enumerate(others)}
+    return {arm: Look(colours[arm], _MARKERS[k % len(_MARKERS)], _line(arm)) for k, arm in enumerate(arms)}
+
+
+def _line(arm: str) -> str:
+    kind = find_arm(arm)
+    return "--" if kind.minted else ":" if kind.added or kind.images is None else "-"
 
 
 def class_differences(each: Difference, names: Mapping[int, str], reach: float) -> Html:
@@ -119,13 +194,13 @@ def class_differences(each: Difference, names: Mapping[int, str], reach: float) 
             if i.images:
                 colour = _WORD_COLOURS.get(i.word, "#5f6b73")
                 axes.hlines(y, *span(i), color=colour, linewidth=2, alpha=0.6)
-                axes.plot([i.mean], [y], "o", color=colour, markersize=5)
+                axes.plot([i.mean], [y], _WORD_MARKERS.get(i.word, "o"), color=colour, markersize=5.5)
         axes.set_yticks(range(len(names)), [shortened(name, _NAME + 4) for name in names.values()])
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xlim(-1.08 * reach, 1.08 * reach)
         axes.xaxis.set_major_formatter(lambda value, _: points(value))
         axes.set_xlabel("points: left hurts, right helps")
-        axes.set_title(budget_in_words(each.budget))
+        axes.set_title(budget_in_short(each.budget))
         axes.spines.left.set_visible(False)
         axes.tick_params(axis="y", length=0)
 
@@ -177,9 +252,10 @@ def losses(logs: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -> Html:
     def panel(budget: str, found: Sequence[Sequence[Mapping[str, Any]]]) -> Html:
         def draw(axes: Axes) -> None:
             for k, log in enumerate(found):
-                for name, (colour, label) in _LOSSES.items():
+                for name, (colour, line_style, label) in _LOSSES.items():
                     x, y = [line["images_seen"] for line in log], [line.get(name, np.nan) for line in log]
-                    axes.plot(x, y, color=colour, linewidth=1, alpha=0.8, label=None if k else label)
+                    named = None if k else label
+                    axes.plot(x, y, line_style, color=colour, linewidth=1, alpha=0.8, label=named)
             axes.set_ylim(low - room, high + room)
             axes.set_title(budget_in_words(budget))
             axes.set_xlabel("images seen")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from imagemint import __version__
@@ -91,10 +92,49 @@ def page(title: str, subtitle: str, sections: Sequence[Html], *, about: str, foo
     return f'<!doctype html>\n<html lang="en">{head}\n{body}</html>\n'
 
 
-def table(heads: Sequence[str], rows: Sequence[Html], kind: str | None = None) -> Html:
-    """A table that scrolls by itself where it is too wide; `rows` are `tr` elements."""
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a `table`: what stands in it, and its class in the style."""
+
+    inside: tuple[str | None, ...]
+    kind: str | None = None
+
+
+def cell(*inside: str | None, kind: str | None = None) -> Cell:
+    """A cell of a `table`."""
+    return Cell(inside, kind)
+
+
+def table(
+    heads: Sequence[str], rows: Sequence[Sequence[Cell | str]], kind: str | None = None, *, marked: int | None = None
+) -> Html:
+    """A table whose first column names its rows; `marked` is the row that is set off from the others.
+
+    On a phone every row becomes a block of its own, in which each cell stands beside the head of its column, so that
+    nothing has to be moved sideways; a table of the kind "rows" scrolls instead.
+
+    >>> table(["", "score"], [["real", "90.1"]])[47:]
+    '<tr><th></th><th>score</th></tr></thead><tbody><tr><th scope="row">real</th>\
+<td data-head="score">90.1</td></tr></tbody></table></div>'
+    """
+    assert not any(isinstance(row, str) for row in rows), "a row is its cells"
     head = element("thead", element("tr", *(element("th", each) for each in heads))) if heads else None
-    return element("div", element("table", head, element("tbody", *rows), class_=kind), class_="wide")
+    body = [
+        element(
+            "tr",
+            *(_in_row(each, heads[k] if heads else None, first=not k) for k, each in enumerate(row)),
+            class_="key" if number == marked else None,
+        )
+        for number, row in enumerate(rows)
+    ]
+    return element("div", element("table", head, element("tbody", *body), class_=kind), class_="wide")
+
+
+def _in_row(each: Cell | str, head: str | None, *, first: bool) -> Html:
+    made = cell(each) if isinstance(each, str) else each
+    if first:
+        return element("th", *made.inside, scope="row", class_=made.kind)
+    return element("td", *made.inside, data_head=head, class_=made.kind)
 
 
 def items(lines: Sequence[str], kind: str | None = None) -> Html:
@@ -158,6 +198,10 @@ section{background:var(--card);border:1px solid var(--line);border-radius:10px;p
 .answer.beware h2{color:var(--amber)}
 .answer li+li{margin-top:6px}
 .headline{font-size:21px;line-height:1.4;margin:0 0 18px;font-weight:600;max-width:50em}
+.sure{max-width:62em;margin:0 0 18px}
+.wide .numbers{width:auto}
+.numbers td,.numbers thead th{padding-right:28px}
+.note+.figures{margin-top:14px}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(210px,1fr));gap:12px}
 .cards.small{grid-template-columns:repeat(auto-fit,minmax(104px,1fr))}
 .card{border:1px solid var(--line);border-radius:8px;padding:12px 14px;border-top:4px solid var(--none)}
@@ -176,7 +220,8 @@ table{border-collapse:collapse;overflow-wrap:break-word;font-variant-numeric:tab
 th,td{padding:7px 14px 7px 10px;border-bottom:1px solid var(--line);vertical-align:top;text-align:left}
 th:first-child{padding-left:0}
 thead th{color:var(--soft);font-weight:500;font-size:13px;white-space:nowrap}
-tbody th{font-weight:600;min-width:8em}
+tbody th{font-weight:600}
+th.arm,.plain th{min-width:9em}
 tbody th i{font-weight:400;color:var(--soft)}
 th small,td small{display:block;font-weight:400;color:var(--soft)}
 td small{white-space:nowrap}
@@ -189,6 +234,9 @@ td.none,.none{color:var(--soft);font-style:italic}
 tr.key th,tr.key td{border-bottom:2px solid var(--ink)}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(300px,100%),1fr));gap:10px 22px}
 .figure{display:block;width:100%;height:auto;background:#fff;border-radius:6px}
+.pairs{display:flex;flex-wrap:wrap;gap:14px 18px;margin:10px 0}
+.pairs figure{margin:0}
+.pairs img{display:block;image-rendering:pixelated;height:auto;max-width:100%}
 .strips{width:auto;font-size:13px;margin:0 0 18px}
 .strips caption{text-align:left;font-weight:600;padding-bottom:2px;font-size:14.5px}
 .strips th,.strips td{border:0;padding:1px 22px 1px 0;vertical-align:middle}
@@ -247,5 +295,30 @@ svg{display:block;width:100%;height:auto;fill:var(--mint)}
  .count .name{grid-column:1/-1}
  .count.head{display:none}
 }
-@media print{body{background:#fff}section,.row,figure{break-inside:avoid;border-color:#ccc}}
+@media screen and (max-width:720px){
+ .wide table:not(.rows),.wide table:not(.rows) :is(tbody,tr,th,td){display:block}
+ .wide table:not(.rows) thead{display:none}
+ .wide table:not(.rows) tr{border-bottom:1px solid var(--line);padding:9px 0}
+ .wide table:not(.rows) tr.key{border-bottom:2px solid var(--ink)}
+ .wide table:not(.rows) :is(th,td){border:0!important;padding:1px 6px 1px 0}
+ .wide table:not(.rows) td[data-head]:not([data-head=""]){display:flex;flex-wrap:wrap;gap:0 8px}
+ .wide td[data-head]:not([data-head=""])::before{content:attr(data-head);color:var(--soft);flex:0 0 30%}
+ .wide table:not(.rows) td em{margin-left:auto}
+ .wide table:not(.rows) td.none{background:none}
+}
+@media print{
+ :root{--paper:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#bbb;--track:#eee;--good:#0b7a55;--good-soft:#fff;
+  --bad:#b3361f;--bad-soft:#fff;--none:#444;--amber:#8f5400;--amber-soft:#fff;color-scheme:light}
+ body{font-size:11pt}
+ header,main,footer{max-width:none;padding:0}
+ section{padding:10pt 0;margin:0;border:0;border-top:1px solid #bbb;border-radius:0}
+ .answer{margin:0;padding:0 0 0 10pt;border-radius:0}
+ .wide{overflow:visible}
+ table{font-size:8.5pt}
+ table.rows{font-size:6.5pt}
+ th,td{padding:3px 8px 3px 0}
+ thead th,td small,.plain th{white-space:normal}
+ h2,h3,caption{break-after:avoid}
+ tr,.row,figure,.figure,.card,.pairs figure,.story{break-inside:avoid}
+}
 """

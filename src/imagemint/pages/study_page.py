@@ -9,7 +9,8 @@ import csv
 import io
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +20,27 @@ from imagemint import files, images
 from imagemint.classifiers import CLASSIFIERS
 from imagemint.config import AnyRecipe, Recipe
 from imagemint.data.pack import Pack, open_pack
-from imagemint.errors import StudyError
+from imagemint.errors import ImagemintError, StudyError
 from imagemint.jobs import FanOut, side_by_side
 from imagemint.metrics.measures import Measures, metric_named
-from imagemint.pages import figures
+from imagemint.pages import answer, figures
+from imagemint.pages.answer import arm_name, headline, question
 from imagemint.pages.figures import CROWDED, span
-from imagemint.pages.html import Html, data_uri, element, items, join, name, note, page, table
+from imagemint.pages.html import Cell, Html, cell, data_uri, element, items, join, name, note, page, table
 from imagemint.runs import Run
 from imagemint.studies import study as studies
-from imagemint.studies.arms import find_arm
+from imagemint.studies.advice import LEAST_BUDGETS, Advice, advice, not_tried, yardstick
+from imagemint.studies.arms import FREE, find_arm
 from imagemint.studies.folder import write_recipe
 from imagemint.studies.plan import Settings, budget_in_words
 from imagemint.studies.results import Study as Study
 from imagemint.studies.results import open_study
-from imagemint.studies.verdict import ENOUGH_REPEATS, Difference, Interval, points
+from imagemint.studies.statistics import SCORES, fit_curve
+from imagemint.studies.verdict import Difference, Interval, amount, points
 from imagemint.words import counted, listed, shortened
 
 MAIN_ARMS = ("real", "classic")  # in the enlarged figure, with those that are compared with classic
-SHOWN_CLASSES, SHOWN_IMAGES = 20, 8  # nobody looks at a grid of more
+SHOWN_CLASSES, SHOWN_IMAGES, SHOWN_PAIRS = 20, 8, 12  # nobody looks at a grid of more
 
 
 def study(
@@ -69,13 +73,15 @@ def report(study: Study | Path | str, *, measures: Measures | None = None) -> Pa
     write_recipe(study.path, study.facts.settings.recipe)  # studies of earlier versions have none
     sections = [
         _answer(study),
+        _next(study),
         _tables(study),
         _curves(study),
-        _pictures(study),
         _by_class(study),
         _confusions(study),
+        _pictures(study),
         _trainings(study),
         _measures(study),
+        _left_out(study),
         _method(study),
         _again(study),
     ]
@@ -97,87 +103,27 @@ def report(study: Study | Path | str, *, measures: Measures | None = None) -> Pa
 # --- the answer ---------------------------------------------------------------------------------------------------
 
 
-def question(study: Study) -> tuple[str, str] | None:
-    """The comparison that the headline is about: the first of which any budget has rows."""
-    asked = (each for each in study.comparisons if any(study.repeats(budget, *each) for budget in study.budgets))
-    return next(asked, None)
-
-
-def headline(study: Study) -> tuple[str, str]:
-    """(helps, hurts, mixed, nothing or unknown; the answer in plain sentences)."""
-    asked = question(study)
-    if asked is None:
-        return "unknown", "No two arms can be compared yet."
-    found = [each for budget in study.budgets if (each := study.difference(budget, *asked))]
-    arm = find_arm(asked[0])
-    subject = arm.subject if arm.subject and asked[1] == arm.against[0] else f"Compared with {asked[1]}, {asked[0]}"
-    if any(each.word == "too few repeats" for each in found):
-        helping = "minted images help" if arm.minted else f"{_arm_name(asked[0])} helps"
-        few = f"This study cannot say yet whether {helping}: one repeat says nothing about chance."
-        return "unknown", f"{few} Run {ENOUGH_REPEATS}."
-    helps, hurts, nothing = (
-        [each for each in found if each.word == word] for word in ("helps", "hurts", "no measurable effect")
-    )
-    if not helps and not hurts:
-        where = f"with {_at(nothing)}" if len(nothing) < 2 else f"at {len(nothing)} sizes of training set"
-        smallest = 100 * max(each.interval.detectable or 0 for each in nothing)
-        return "nothing", (
-            f"No measurable effect: {subject[0].lower()}{subject[1:]} made no measurable difference to accuracy "
-            f"{where}. This study could have seen a difference of {smallest:.1f} points, but hardly a smaller one."
-        )
-    sentences = ["It depends." if helps and hurts else "Yes." if helps else "No."]
-    if helps:
-        sentences.append(f"{subject} raised accuracy with {_at(helps, numbers=True)}.")
-    if hurts:
-        sentences.append(f"{'They' if helps else subject} lowered accuracy with {_at(hurts, numbers=True)}.")
-    if nothing:
-        sentences.append(f"No measurable effect with {_at(nothing)}.")
-    return "mixed" if helps and hurts else "helps" if helps else "hurts", " ".join(sentences)
-
-
-def _at(group: list[Difference], *, numbers: bool = False) -> str:
-    """'10 real images per class (+1.2 points) and all real images (+0.3 points)'."""
-    parts = [budget_in_words(each.budget) + f" ({points(each.interval.mean)} points)" * numbers for each in group]
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-
-
 def _answer(study: Study) -> Html:
     word, text = headline(study)
     parts = [element("p", text, class_="headline")]
+    if lines := [line for line in (answer.certainty(study), *answer.in_real_images(study)) if line]:
+        parts.append(element("p", " ".join(lines), class_="sure"))
     if asked := question(study):
-        cards = [_card(each) for budget in study.budgets if (each := study.difference(budget, *asked))]
         arm, baseline = asked
         parts += [
-            element("div", *cards, class_="cards"),
+            element("div", *map(_card, answer.answers(study)), class_="cards"),
             note(
-                *(element("b", name(arm)), f" ({find_arm(arm).about}) against "),
-                *(element("b", name(baseline)), f" ({find_arm(baseline).about}): difference of test accuracy in "),
-                "points (hundredths). 95 of 100 such intervals hold the true difference.",
+                *(element("b", name(arm)), f" ({shortened(find_arm(arm).about, 200)}) against "),
+                *(element("b", name(baseline)), f" ({find_arm(baseline).about}): difference of "),
+                f"{answer.score_name(study)} on the test images, in {answer.unit(study)}",
+                " (hundredths)" if answer.unit(study) == "points" else "",
+                ". 95 of 100 such intervals hold the true difference.",
             ),
         ]
     done, wanted = study.progress
     if done < wanted:
         parts.append(note(element("b", "Unfinished:"), f" {done} of {wanted} classifiers are trained."))
-    parts += [note(line) for line in _left_out(study)]
     return element("div", *parts, class_=f"answer {word}")
-
-
-def _left_out(study: Study) -> list[str]:
-    """What the answer does not rest on, and why."""
-    about, lines = study.facts.about, []
-    if about.without_test:
-        lines.append(f"Left out of both packs, since no test image is of them: {_counts(about.without_test)}.")
-    for arm, added in about.added.items():
-        lines += [f"{_arm_name(arm)}: {line}." for line in added.left_out()]
-    return lines
-
-
-def _counts(counts: dict[str, int]) -> str:
-    return listed([f"{shortened(each)} ({counted(count, 'training image')})" for each, count in counts.items()])
-
-
-def _arm_name(arm: str) -> str:
-    return f"arm {shortened(arm)}"
 
 
 def _card(each: Difference) -> Html:
@@ -185,15 +131,18 @@ def _card(each: Difference) -> Html:
     if i.low is None or i.high is None or i.detectable is None:
         detail = "one repeat: no interval"
     else:
-        detail = f"95 % interval {points(i.low)} to {points(i.high)}"
-        if each.word == "no measurable effect":
-            detail += f"; this study could have seen {100 * i.detectable:.1f}"
+        detail = f"95 % interval {each.amount(i.low)} to {each.amount(i.high)}"
+        if each.word != i.word and each.p is not None:
+            detail += f"; as one of {each.comparisons} comparisons p is {each.p:.3f}, which is no clear effect"
+        elif each.word == "no measurable effect":
+            detail += f"; this study could have seen {each.amount(i.detectable).lstrip('+')}"
     return element(
         "div",
         element("div", budget_in_words(each.budget), class_="where"),
-        element("div", points(i.mean), element("small", " points"), class_="number"),
+        element("div", each.amount(i.mean), element("small", f" {SCORES[each.score].unit}"), class_="number"),
         element("div", each.word, class_="word"),
         element("div", detail, class_="detail"),
+        element("div", "against ", name(each.baseline), class_="detail") if each.chosen else None,
         class_=f"card {_css(each.word)}",
     )
 
@@ -202,108 +151,193 @@ def _css(word: str) -> str:
     return {"helps": "helps", "hurts": "hurts", "no measurable effect": "nothing"}.get(word, "unknown")
 
 
+def _next(study: Study) -> Html | None:
+    """What would help this classifier most, whoever wins."""
+    found, base = advice(study), yardstick(study)
+    if not found or base is None:
+        return None
+    budget = next(each for each in reversed(study.budgets) if study.repeats(each, base))
+    rows = [
+        [
+            cell(f"{rank}. {shortened(each.what, 160)}"),
+            cell(
+                element("b", amount(each.gain.value, study.score)),
+                _between(study, each.gain.low, each.gain.high),
+                element("em", word),
+                kind={"a sure gain": "helps", "a loss": "hurts"}.get(word),
+            ),
+            cell(_minutes(each.minutes), element("small", each.cost) if each.cost else None),
+        ]
+        for rank, (each, word) in enumerate(zip(found, map(_sureness, found), strict=True), 1)
+    ]
+    others = not_tried(study)
+    return join(
+        [
+            element("h2", "What to do next"),
+            element(
+                "p",
+                f"What would raise {answer.score_name(study)} most with {budget_in_words(budget)}, compared with ",
+                *(element("b", base), ": the surest gain first, which is the one with the highest low end of its "),
+                "interval.",
+                None if any(each.sure for each in found) else " Nothing here is sure to help.",
+            ),
+            table(["", f"gain, {answer.unit(study)}", "cost"], rows),
+            note(
+                f"Gains of arms are measured, that of labelling is read off the learning curve of {base}. Minutes of "
+                "arms are those of one training on this machine beyond the yardstick's, those of labelling assume a "
+                "pace: reckon with your own."
+            ),
+            note(f"Not tried: {', '.join(others)}.") if others else None,
+        ]
+    )
+
+
+def _sureness(each: Advice) -> str:
+    if each.sure:
+        return "a sure gain"
+    return "a loss" if each.gain.high is not None and each.gain.high < 0 else "not sure"
+
+
+def _minutes(minutes: float | None) -> str:
+    if minutes is None:
+        return "not measured"
+    if minutes >= 90:
+        return f"{minutes / 60:,.1f} hours"
+    return f"{minutes:.0f} min" if minutes >= 2 else f"{60 * minutes:.0f} s"
+
+
+def _between(study: Study, low: float | None, high: float | None) -> Html | None:
+    if low is None or high is None:
+        return None
+    return element("small", f"{amount(low, study.score)} to {amount(high, study.score)}")
+
+
 # --- tables -------------------------------------------------------------------------------------------------------
 
 
-def difference_table(study: Study) -> list[tuple[str, str, list[Difference | None]]]:
-    """(arm, baseline, one difference per budget) for every comparison that has rows."""
-    rows = [(arm, base, [study.difference(b, arm, base) for b in study.budgets]) for arm, base in study.comparisons]
-    return [(arm, base, row) for arm, base, row in rows if any(row)]
-
-
-def accuracy_table(study: Study) -> list[tuple[str, list[Interval | None]]]:
-    """(arm, its accuracy at every budget)."""
-    rows = [(arm, [study.accuracy(budget, arm) for budget in study.budgets]) for arm in study.arms]
-    return [(arm, row) for arm, row in rows if any(row)]
-
-
 def _tables(study: Study) -> Html:
-    heads = ["", *map(budget_in_words, study.budgets)]
+    heads = ["", *map(answer.budget_in_short, study.budgets)]
+    score, unit = answer.score_name(study), answer.unit(study)
     parts = []
-    if differences := difference_table(study):
+    if differences := answer.difference_table(study):
         rows = [
-            element(
-                "tr",
-                element("th", name(arm), " ", element("i", "against"), f" {base}"),
-                *map(_difference_cell, row),
-                class_="key" if (arm, base) == study.comparisons[0] else None,
-            )
+            [
+                cell(name(arm), " ", element("i", "against"), " ", name(base), kind="arm"),
+                *(_difference_cell(study, each) for each in row),
+            ]
             for arm, base, row in differences
         ]
+        asked = [k for k, (arm, base, _) in enumerate(differences) if (arm, base) == question(study)]
         parts += [
             element("h2", "Differences"),
             element(
                 "p",
-                "Points of test accuracy, each arm against its baseline on the same test images, paired repeat by "
-                "repeat.",
+                f"{unit[0].upper()}{unit[1:]} of {score} on the test images, each arm against its baseline on the "
+                "same images, paired repeat by repeat. Columns: real images per class.",
             ),
-            table(heads, rows),
+            table(heads, rows, marked=asked[0] if asked else None),
             note(
-                "Under each difference its 95 % interval. It counts two kinds of chance: other repeats (draws of "
+                "Beside each difference its 95 % interval. It counts two kinds of chance: other repeats (draws of "
                 "real images, GANs, classifiers) and other test images. Each interval stands for itself: of twenty "
                 "comparisons without any effect, about one leaves out 0. The verdicts in words take the number of "
                 "comparisons into account (Holm 1979)."
             ),
         ]
-    if accuracies := accuracy_table(study):
+    if levels := answer.level_table(study):
         rows = [
-            element("tr", element("th", name(arm), element("small", find_arm(arm).about)), *map(_accuracy_cell, row))
-            for arm, row in accuracies
+            [
+                cell(name(arm), element("small", shortened(find_arm(arm).about, 200)), kind="arm"),
+                *(_level_cell(study, each) for each in row),
+            ]
+            for arm, row in levels
         ]
+        label = SCORES[study.score].label
+        measured = "Per cent" if unit == "points" else unit[0].upper() + unit[1:]
         parts += [
-            element("h3", "Accuracies"),
+            element("h3", f"{label[0].upper()}{label[1:]} of every arm"),
             table(heads, rows),
             note(
-                "Per cent of test images, with 95 % intervals. Two of these may overlap although the difference is "
-                "clear: arms are compared on the same images."
+                f"{measured}, with 95 % intervals. Two of these may overlap although the difference is clear: arms "
+                "are compared on the same images."
             ),
         ]
     return join(parts)
 
 
-_ABSENT = element("td", "not there", class_="none")
+_ABSENT = cell("not there", kind="none")
 
 
-def _difference_cell(each: Difference | None) -> Html:
+def _difference_cell(study: Study, each: Difference | None) -> Cell:
     if each is None:
         return _ABSENT
     i = each.interval
-    between = None if i.low is None or i.high is None else element("small", f"{points(i.low)} to {points(i.high)}")
-    return element("td", element("b", points(i.mean)), between, element("em", each.word), class_=_css(each.word))
+    parts = element("b", each.amount(i.mean)), _between(study, i.low, i.high), element("em", each.word)
+    return cell(*parts, kind=_css(each.word))
 
 
-def _accuracy_cell(each: Interval | None) -> Html:
+def _level_cell(study: Study, each: Interval | None) -> Cell:
     if each is None:
         return _ABSENT
     between = None
     if each.low is not None and each.high is not None:
-        between = element("small", f"{100 * max(each.low, 0):.1f} to {100 * min(each.high, 1):.1f}")
-    return element("td", element("b", f"{100 * each.mean:.1f}"), between)
+        between = element("small", f"{answer.level(study, each.low)} to {answer.level(study, each.high)}")
+    return cell(element("b", answer.level(study, each.mean)), between)
 
 
 # --- figures ------------------------------------------------------------------------------------------------------
 
 
 def _curves(study: Study) -> Html | None:
-    everything = accuracy_table(study)
+    everything = answer.level_table(study)
     if not everything:
         return None
     counts = study.facts.about.pack.counts
     largest = float(np.mean([counts[each] for each in study.classes]))
-    at = {b if b.isdigit() else f"all ({largest:.0f})": float(b) if b.isdigit() else largest for b in study.budgets}
-    colours = figures.colours_of(study.arms)
-    panels = [figures.learning_curves("Test accuracy, all arms", everything, at, colours)]
-    against_classic = [arm for arm, base in study.comparisons if base == "classic"]
-    if main := [(arm, row) for arm, row in everything if arm in (*MAIN_ARMS, *against_classic)]:
-        panels.append(figures.learning_curves("The same, enlarged", main, at, colours))
+    at = {b: _per_class(b, largest) for b in study.budgets}
+    ticks = {b if b.isdigit() else f"{b} ({size:.0f})": size for b, size in at.items()}
+    score = answer.score_name(study)
+    looks = figures.looks_of(study.arms)
+    draw = partial(figures.learning_curves, at=ticks, looks=looks, score=study.score)
+    panels = [draw(f"{score[0].upper()}{score[1:]}, all arms", everything)]
+    compared = {arm for arm, base in study.comparisons if base in ("classic", FREE)}
+    main = [(arm, row) for arm, row in everything if arm in compared or arm in MAIN_ARMS]
+    if 0 < len(main) < len(everything):
+        panels.append(draw("The same, enlarged", main))
+    if fitted := _fitted(study, everything, at):
+        panels.append(fitted)
+    worth = [line for each in answer.answers(study) if (line := answer.worth_of(study, each))]
     return join(
         [
             element("h2", "Learning curves"),
             figures.figures(panels),
-            note("Bars are 95 % intervals."),
+            note(
+                "Bars are 95 % intervals. Dashed lines: with minted images; dotted: with those of another pack; "
+                "solid: the real images alone."
+            ),
             _saturation(study),
+            join([element("h3", "Worth in real images"), items(worth)]) if worth else None,
         ]
     )
+
+
+def _per_class(budget: str, largest: float) -> float:
+    """Real images per class of a budget, where all of them are `largest`."""
+    if budget.isdigit():
+        return float(budget)
+    return largest * float(budget.rstrip("%")) / 100 if "%" in budget else largest
+
+
+def _fitted(study: Study, levels: list[tuple[str, list[Interval | None]]], at: Mapping[str, float]) -> Html | None:
+    """The learning curve that is fitted to the yardstick, and what it foretells."""
+    base = yardstick(study)
+    row = next((row for arm, row in levels if arm == base), [])
+    known = [(size, each) for size, each in zip(at.values(), row, strict=False) if each]
+    sizes = [size for size, _ in known]
+    if base is None or len(known) < LEAST_BUDGETS or min(np.diff(sizes)) <= 0:
+        return None
+    best = 1.0 if SCORES[study.score].scale == 100 else 0.0  # of the score; the curve is of what is missing
+    curve = fit_curve(sizes, [best - each.mean for _, each in known])
+    return figures.fitted_curve(base, known, lambda n: best - curve.error(n), study.score)
 
 
 def _saturation(study: Study) -> Html | None:
@@ -312,63 +346,86 @@ def _saturation(study: Study) -> Html | None:
         return None
     small, large = study.budgets[-2:]
     i = each.interval
+    score = SCORES[each.score].label.partition(" (")[0]
     found = (
-        f" From {budget_in_words(small)} to {budget_in_words(large)}, accuracy without minted images changed by "
-        f"{points(i.mean)} points"
+        f" From {budget_in_words(small)} to {budget_in_words(large)}, {score} without minted images changed by "
+        f"{each.amount(i.mean)} {SCORES[each.score].unit}"
     )
     if i.low is None or i.high is None:
         found += "; one repeat says nothing about chance."
     else:
         verdict = (
-            "accuracy still depends on the number of examples"
+            f"{score} still depends on the number of examples"
             if i.low > 0
-            else "accuracy no longer depends on the number of examples; minting cannot be expected to help there"
+            else f"{score} no longer depends on the number of examples; minting cannot be expected to help there"
         )
-        found += f" (95 % interval {points(i.low)} to {points(i.high)}): {verdict}."
+        found += f" (95 % interval {each.amount(i.low)} to {each.amount(i.high)}): {verdict}."
     return element("p", element("b", "Saturation check."), found)
 
 
 def _by_class(study: Study) -> Html | None:
-    asked = question(study)
-    found = [each for budget in study.budgets if asked and (each := study.difference(budget, *asked))]
-    if not asked or not any(each.interval.low is not None for each in found):
+    """Who gains, who loses, who is worst off."""
+    found, focus = answer.answers(study), answer.focus(study)
+    if focus is None:
         return None
-    shown = _most_moved(found, CROWDED)
+    total = len(study.classes)
+    shown = answer.most_moved(found, CROWDED)
     names = {k: study.classes[k] for k in shown}
-    reach = max(abs(v) for each in found for k in shown for v in span(each.per_class[k])) or 0.01
-    fewer = (
-        f" The {len(shown)} of {len(study.classes)} classes that moved most."
-        if len(shown) < len(study.classes)
-        else ""
-    )
-    return join(
+    fewer = f" The {len(shown)} of {total} classes that moved most." if len(shown) < total else ""
+    rows = [
         [
-            element("h2", "Class by class"),
-            element("p", name(asked[0]), f" against {asked[1]} on the test images of each class.{fewer}"),
+            cell(name(study.classes[row.label])),
+            cell(f"{row.images:,}"),
+            cell(f"{100 * row.before:.1f}"),
+            cell(f"{100 * row.after:.1f}"),
+            _class_cell(row.difference),
+        ]
+        for row in answer.class_table(study, focus)
+        if row.label in names
+    ]
+    heads = ["", "test images", shortened(focus.baseline, 30), shortened(focus.arm, 30), "difference, points"]
+    parts = [
+        element("h2", "Class by class"),
+        element("p", " ".join(answer.gains_and_losses(study, focus))),
+        table(heads, rows, "numbers"),
+        note(
+            f"Recall: per cent of the test images of each class that were recognised, with "
+            f"{budget_in_words(focus.budget)}.{fewer} A sign and colour mark an interval that leaves out 0; with so "
+            "many classes some do so by chance: take it as a hint where to look."
+        ),
+    ]
+    if any(each.interval.low is not None for each in found):
+        reach = max(abs(v) for each in found for k in shown for v in span(each.per_class[k])) or 0.01
+        parts += [
             figures.figures([figures.class_differences(each, names, reach) for each in found]),
             note(
-                "Lines are 95 % intervals; coloured where they leave out 0. With so many classes some is chance: "
-                "take it as a hint where to look."
+                "Lines are 95 % intervals. A triangle that points up: the interval lies above 0; down: below; a dot: "
+                "it holds 0."
             ),
         ]
-    )
+    return join(parts)
 
 
-def _most_moved(found: list[Difference], count: int) -> list[int]:
-    """Up to `count` classes with the largest differences at any budget, in label order."""
-    moved = np.max([[abs(i.mean) for i in each.per_class] for each in found], axis=0)
-    return sorted(np.argsort(-moved, kind="stable")[:count].tolist())
+def _class_cell(i: Interval) -> Cell:
+    if i.low is None or i.high is None:
+        return cell(element("b", points(i.mean)))
+    word = i.word
+    sign = {"helps": "▲ gains", "hurts": "▼ loses"}.get(word)
+    parts = element("b", points(i.mean)), element("small", f"{points(i.low)} to {points(i.high)}")
+    return cell(*parts, element("em", sign) if sign else None, kind=_css(word))
 
 
 def _confusions(study: Study) -> Html | None:
-    """`real` and the arm that the answer is about, at the largest budget that has both, all repeats together."""
-    asked = question(study)
-    arms = list(dict.fromkeys(["real", asked[0] if asked else "mix+classic"]))
-    there = {b: [arm for arm in arms if study.repeats(b, arm)] for b in study.budgets}
-    if not any(there.values()):
-        return None
-    budget = max(study.budgets, key=lambda b: (len(there[b]), study.budgets.index(b)))
-    shares = {arm: study.confusion(budget, arm) for arm in there[budget]}
+    """Both compared arms where the answer is looked at closely, all repeats together; `real` alone without one."""
+    each = answer.focus(study)
+    if each is not None:
+        budget, arms = each.budget, [each.baseline, each.arm]
+    else:
+        there = [budget for budget in study.budgets if study.repeats(budget, "real")]
+        if not there:
+            return None
+        budget, arms = there[-1], ["real"]
+    shares = {arm: study.confusion(budget, arm) for arm in arms}
     off_diagonal = ~np.eye(len(study.classes), dtype=bool)
     worst = max(0.02, *(float(share[off_diagonal].max(initial=0)) for share in shares.values()))
     return join(
@@ -394,12 +451,11 @@ def _trainings(study: Study) -> Html | None:
     if found:
         wrong = len({place for place, _ in found})
         rows = [
-            element(
-                "tr",
-                element("th", budget_in_words(budget), element("small", f"repeat {repeat + 1}")),
-                element("td", element("b", each.name), f" since {each.began:,} images: {each.evidence}"),
-                element("td", each.remedy),
-            )
+            [
+                cell(budget_in_words(budget), element("small", f"repeat {repeat + 1}")),
+                cell(element("div", element("b", each.name), f" since {each.began:,} images: {each.evidence}")),
+                cell(element("div", each.remedy)),
+            ]
             for (budget, repeat), each in found
         ]
         words = join(
@@ -477,6 +533,18 @@ def _strip(pack: Pack, label: int, alt: str) -> Html:
     return element("img", class_="strip", alt=shortened(alt, 100), src=data_uri(picture, "image/png"))
 
 
+def pair_pictures(pairs: Sequence[tuple[np.ndarray, np.ndarray, str]]) -> Html:
+    """Images uint8 `[c, h, w]` two by two, each pair with its caption."""
+    made = []
+    for left, right, caption in pairs:
+        both = np.stack([left, right])
+        scale = max(1, 72 // max(left.shape[1:]))
+        picture = images.png(images.grid(both, 2, gap=max(1, left.shape[2] // 12)), scale=scale)
+        shown = element("img", alt=caption, src=data_uri(picture, "image/png"))
+        made.append(element("figure", shown, element("figcaption", caption)))
+    return element("div", *made, class_="pairs")
+
+
 # --- how it was found ---------------------------------------------------------------------------------------------
 
 
@@ -508,17 +576,65 @@ def _measures(study: Study) -> Html | None:
     )
 
 
-def _measure(key: str, each: dict[str, Any]) -> Html:
+def _measure(key: str, each: dict[str, Any]) -> list[Cell | str]:
     """One row; the interval is missing in measures of earlier versions."""
     metric = metric_named(key)
     between = f"{each['low']:.4g} to {each['high']:.4g}" if "low" in each else None
-    return element(
-        "tr",
-        element("th", f"{metric.label} ", element("small", f"{key}; {metric.direction} is better")),
-        element("td", element("b", f"{each['value']:.4g}"), between and element("small", between)),
-        element("td", f"{each['floor']:.4g}"),
-        element("td", f"{each['n_minted']:,}"),
-        element("td", f"{each['n_real']:,}"),
+    return [
+        cell(f"{metric.label} ", element("small", f"{key}; {metric.direction} is better")),
+        cell(element("b", f"{each['value']:.4g}"), between and element("small", between)),
+        cell(f"{each['floor']:.4g}"),
+        cell(f"{each['n_minted']:,}"),
+        cell(f"{each['n_real']:,}"),
+    ]
+
+
+def _left_out(study: Study) -> Html | None:
+    """What the answer does not rest on, and what else a person should know of how the study was set up."""
+    about, lines = study.facts.about, []
+    if about.leaked:
+        copies = counted(about.leaked, "exact copy", "exact copies")
+        lines.append(f"{copies} of test images, left out of the training pack.")
+    if about.near:
+        copies = counted(about.near, "near copy", "near copies")
+        lines.append(f"{copies} of test images, left out of the training pack.")
+    if about.without_test:
+        lines.append(f"Left out of both packs, since no test image is of them: {_counts(about.without_test)}.")
+    for arm, added in about.added.items():
+        lines += [f"{arm_name(arm)}: {line}." for line in added.left_out()]
+    lines += [f"{line[:1].upper()}{line[1:].rstrip('.')}." for line in about.remarks]
+    pictures = _twins(study)
+    if not lines and pictures is None:
+        return None
+    return join([element("h2", "What was left out, and what to keep in mind"), items(lines), pictures])
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return listed([f"{shortened(each)} ({counted(count, 'training image')})" for each, count in counts.items()])
+
+
+def _twins(study: Study) -> Html | None:
+    """Training images beside the test images that they are copies of, where both packs are still there."""
+    about, fixed = study.facts.about, study.facts.settings
+    pairs = about.twins[:SHOWN_PAIRS]
+    if not pairs:
+        return None
+    sides = []
+    for where, fingerprint in ((about.pack.path, fixed.pack), (about.test.path, fixed.test)):
+        try:
+            pack = open_pack(where)
+        except ImagemintError:
+            return note("The copies are not shown: the packs that the study was made from have been moved.")
+        if pack.fingerprint != fingerprint:
+            return note("The copies are not shown: the packs that the study was made from have changed.")
+        sides.append(pack)
+    training, test = sides
+    shown = [
+        (training.pixels[row], test.pixels[other], f"training image {row:,}, test image {other:,}")
+        for row, other in pairs
+    ]
+    return join(
+        [element("p", "Training images (left) that are copies of test images (right):"), pair_pictures(shown)]
     )
 
 
@@ -526,8 +642,8 @@ def _method(study: Study) -> Html:
     about, settings, extent = study.facts.about, study.facts.settings, study.facts.extent
     arms = [find_arm(each) for each in extent.arms]
     leak = "No training image is an exact copy of a test image."
-    if about.leaked:
-        leak = f"{counted(about.leaked, 'exact copy', 'exact copies')} of test images left out of the training pack."
+    if about.leaked or about.near:
+        leak = "Copies of test images were left out of the training pack."
     said = {
         "Leakage guard": f"{leak} Test images were shown to finished classifiers and to nothing else.",
         "Other packs": _other_packs(study),
@@ -590,10 +706,10 @@ def _again(study: Study) -> Html:
     known = {
         "training pack": facts.settings.pack,
         "test pack": facts.settings.test,
-        **{_arm_name(arm): each.fingerprint for arm, each in facts.about.added.items()},
+        **{arm_name(arm): each.fingerprint for arm, each in facts.about.added.items()},
         "versions": ", ".join(f"{package} {version}" for package, version in facts.about.versions.items()),
     }
-    rows = [element("tr", element("th", key), element("td", element("code", value))) for key, value in known.items()]
+    rows = [[cell(key), cell(element("code", value))] for key, value in known.items()]
     recipe = facts.settings.recipe
     resolved = json.dumps(recipe.model_dump(mode="json"), indent=1, ensure_ascii=False) if recipe else None
     parts = [
@@ -637,5 +753,5 @@ def _rows(study: Study) -> Html:
     def shown(value: Any) -> str:
         return f"{value:.4f}" if isinstance(value, float) else str(value)
 
-    rows = [element("tr", *(element("td", shown(getattr(row, key))) for key in keys)) for row in study.rows]
+    rows = [[shown(getattr(row, key)) for key in keys] for row in study.rows]
     return table(keys, rows, "rows")

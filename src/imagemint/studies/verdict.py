@@ -130,7 +130,7 @@ class Difference:
         >>> Difference("10", "mix", "real", _NOTHING, []).amount(0.012)
         '+1.2'
         """
-        return points(value) if SCORES[self.score].scale == 100 else _signed(value, 3)
+        return amount(value, self.score)
 
     def _with_unit(self, value: float) -> str:
         row = SCORES[self.score]
@@ -180,6 +180,15 @@ def compare(
     per_class = [interval(table[:, labels == k]) if (labels == k).any() else _NOTHING for k in range(classes)]
     whole = interval(table if values is None else values[0] - values[1])
     return Difference(budget, arm, baseline, whole, per_class, whole.p, score=score, chosen=chosen)
+
+
+def amount(value: float, score: str) -> str:
+    """A difference of a score, a row of statistics.SCORES, in its unit: points (hundredths) or nats, with its sign.
+
+    >>> amount(0.012, "macro-f1"), amount(-0.0123, "log-loss")
+    ('+1.2', '−0.012')
+    """
+    return points(value) if SCORES[score].scale == 100 else _signed(value, 3)
 
 
 def points(share: float) -> str:

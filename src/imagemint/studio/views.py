@@ -13,9 +13,10 @@ from imagemint.data.inspection import inspect
 from imagemint.data.pack import Pack, open_pack
 from imagemint.demo import real_beside_minted
 from imagemint.pages import figures
-from imagemint.pages.html import Html, data_uri, element, items, name, note, page, table
+from imagemint.pages.answer import headline
+from imagemint.pages.html import Html, cell, data_uri, element, items, name, note, page, table
 from imagemint.pages.pack_page import pack_page
-from imagemint.pages.study_page import headline, report
+from imagemint.pages.study_page import report
 from imagemint.runs import open_run
 from imagemint.studies.plan import budget_in_words
 from imagemint.studies.results import open_study
@@ -64,7 +65,7 @@ def minted_view(path: Path, real: Pack | None) -> str:
         sections.append(
             _heading("Images", _image(images.png(images.grid(minted.read(shown), 10), scale=2), "Images"))
         )
-    rows = [element("tr", element("th", name(each)), element("td", f"{n:,}")) for each, n in minted.counts().items()]
+    rows = [[name(each), f"{n:,}"] for each, n in minted.counts().items()]
     sections.append(_heading("Images per class", table(["class", "images"], rows)))
     history = minted.manifest.history[-1].parameters.get("screen")
     if history:
@@ -78,13 +79,12 @@ def minted_view(path: Path, real: Pack | None) -> str:
 def measures_view(found: dict[str, Any], minted: Pack | None, real: Pack | None) -> str:
     """Measures with their intervals and floors, and the closest pairs side by side."""
     rows = [
-        element(
-            "tr",
-            element("th", key),
-            element("td", f"{each['value']:.4g}", element("small", f"{each['low']:.4g} to {each['high']:.4g}")),
-            element("td", f"{each['floor']:.4g}"),
-            element("td", f"{each['direction']} is better"),
-        )
+        [
+            key,
+            cell(f"{each['value']:.4g}", element("small", f"{each['low']:.4g} to {each['high']:.4g}")),
+            f"{each['floor']:.4g}",
+            f"{each['direction']} is better",
+        ]
         for key, each in found["values"].items()
     ]
     copies = found["copies"]
@@ -107,12 +107,9 @@ def study_view(path: Path, job: Job | None) -> str:
         text = files.read_text(study.report if study.report.is_file() else report(study))
         return framed(text, f"The report of study {path.name}")
     rows = [
-        element(
-            "tr", element("th", each.arm), element("td", budget_in_words(each.budget)),
-            element("td", f"{each.repeat + 1}"), element("td", f"{100 * each.accuracy:.1f} %"),
-        )
+        [name(each.arm), budget_in_words(each.budget), f"{each.repeat + 1}", f"{100 * each.accuracy:.1f} %"]
         for each in reversed(study.rows[-_SHOWN_ROWS:])
-    ]  # fmt: skip
+    ]
     sections = [
         _heading("So far", element("p", headline(study)[1], class_="headline")),
         _heading("Newest rows", table(["arm", "real images", "repeat", "accuracy"], rows)),
@@ -141,19 +138,14 @@ def jobs_now(jobs: Sequence[Job]) -> str:
 
 def jobs_table(jobs: Sequence[Job]) -> str:
     """Every job with its state and the command that does the same."""
-    rows = [
-        element("tr", element("th", str(each.number), scope="row"), element("td", each.state),
-                element("td", element("code", each.command)), element("td", each.sentence))
-        for each in jobs
-    ]  # fmt: skip
+    rows = [[str(each.number), each.state, cell(element("code", each.command)), each.sentence] for each in jobs]
     return element("div", table(["job", "state", "command", "last line"], rows), class_="im-jobs", tabindex="0",
                    role="region", aria_label="Jobs")  # fmt: skip
 
 
 def recipes_table(about: dict[str, str]) -> str:
     """What each recipe is, folded away."""
-    rows = [element("tr", element("th", key, scope="row"), element("td", text)) for key, text in about.items()]
-    return element("details", element("summary", "What the recipes are"), table([], rows))
+    return element("details", element("summary", "What the recipes are"), table([], list(about.items())))
 
 
 def started(job: Job) -> str:

@@ -1,0 +1,110 @@
+"""The page of a study: what its answer says, in whose units, and that nothing from outside is more than text."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from imagemint.pages import answer
+from imagemint.pages.study_page import report
+from imagemint.studies.folder import save_classes
+from tests.pages.made import HOSTILE, made_study
+
+SIZES = {"10": 10, "20": 20, "40": 40}
+
+
+def curve(budget: str, more: float = 0) -> float:
+    """The chance of a right answer that so many real images per class bring."""
+    return float(0.95 - 0.9 * (SIZES.get(budget, 100) + more) ** -0.6)
+
+
+def as_if(**more: float):  # type: ignore[no-untyped-def]
+    """Each arm does as well as `classic` with so many more real images per class."""
+    return lambda budget, arm: curve(budget, more.get(arm.replace("+", "_"), 0))
+
+
+def text_of(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL)))
+
+
+def test_the_answer_is_whether_how_sure_and_what_it_is_worth(tmp_path: Path) -> None:
+    study = made_study(tmp_path / "out", as_if(mix_classic=12, real=-6), tested=3000)
+    text = text_of(report(study).read_text(encoding="utf-8"))
+    assert "Yes. On top of ordinary augmentation, minted images raised accuracy" in text
+    assert re.search(r"How sure: the smallest p is (below 0\.001|0\.0\d\d) .*4 repeats, 3,000 test images\.", text)
+    worth = re.search(r"With 10 real images per class, 10 minted images per class were worth (\d+) more real", text)
+    assert worth and 6 <= int(worth[1]) <= 20  # 12 by construction
+    assert "boundary" in text or "Up to the largest training set studied" in text
+
+
+def test_what_to_do_next_is_ranked_by_the_surest_gain(tmp_path: Path) -> None:
+    arms = ("real", "classic", "mix+classic", "oversample")
+    study = made_study(tmp_path / "out", as_if(mix_classic=5, oversample=40, real=-5), arms=arms, tested=3000)
+    text = text_of(report(study).read_text(encoding="utf-8"))
+    places = [text.index(f"{rank}. {what}") for rank, what in ((1, "label"), (2, "oversample"), (3, "mix+classic"))]
+    assert places == sorted(places)
+    assert "Not tried:" in text and "class-weights" in text[text.index("Not tried:") :]
+
+
+def test_a_class_that_loses_is_named_although_the_mean_does_not_show_it(tmp_path: Path) -> None:
+    study = made_study(tmp_path / "out", as_if(real=-6), tested=600)
+    for budget in study.budgets:  # the arm gets every owl wrong, and every cat right
+        for repeat in range(4):
+            file = study.cell(budget, repeat).predictions("mix+classic")
+            said = study.predictions(budget, repeat, "mix+classic")
+            said[study.test_labels == 2], said[study.test_labels == 0] = 1, 0
+            save_classes(file, said)
+    each = answer.focus(study)
+    assert each is not None
+    gains, loses, worst = answer.gains_and_losses(study, each)
+    assert gains.startswith("Gains most: cat (+") and loses.startswith("Loses most: owl (−")
+    assert worst.startswith("Worst off: owl, of whose test images mix+classic recognises 0.0 %")
+    html = report(study).read_text(encoding="utf-8")
+    assert "▼ loses" in html and "▲ gains" in html
+
+
+@pytest.mark.parametrize(
+    ("score", "says", "unit"),
+    [("macro-f1", "macro F1", "points"), ("log-loss", "log likelihood", "nats"), ("accuracy", "accuracy", "points")],
+)
+def test_every_score_is_called_by_its_name_and_in_its_unit(tmp_path: Path, score: str, says: str, unit: str) -> None:
+    study = made_study(tmp_path / "out", as_if(mix_classic=12, real=-6), score=score, tested=1000)
+    text = text_of(report(study).read_text(encoding="utf-8"))
+    assert f"raised {says} with" in text and f"{unit.capitalize()} of {says} on the test images" in text
+    mean = answer.answers(study)[0].interval.mean
+    shown = f"+{100 * mean:.1f} points" if unit == "points" else f"+{mean:.3f} nats"
+    assert shown in text
+    if score != "accuracy":
+        assert "of accuracy" not in text and "raised accuracy" not in text
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.add(tag)
+        self.links += [value or "" for key, value in attrs if key in ("src", "href") or key.startswith("on")]
+
+
+def test_hostile_names_are_text_and_nothing_is_fetched(tmp_path: Path) -> None:
+    arms = ("real", "classic", "mix+classic", "pack:<script>x</script>|*")
+    about = {"remarks": ("classes <b>are</b> unequal",), "without_test": {HOSTILE[0]: 3}, "near": 2}
+    study = made_study(tmp_path / "out", as_if(real=-6), arms=arms, classes=HOSTILE, about=about)
+    html = report(study).read_text(encoding="utf-8")
+    tags = _Tags()
+    tags.feed(html)
+    assert not tags.found & {"script", "a", "iframe", "link", "object"}
+    assert all(link.startswith("data:") for link in tags.links)
+    assert "\x1b" not in html and "\u202e" not in html
+    assert "Classes &lt;b&gt;are&lt;/b&gt; unequal." in html and "2 near copies of test images" in html
+
+
+def test_shares_of_the_images_stand_at_their_own_places(tmp_path: Path) -> None:
+    study = made_study(tmp_path / "out", as_if(), budgets=["10%", "50%", "all"], arms=("real", "classic"))
+    assert "10 % per class" in report(study).read_text(encoding="utf-8")
