@@ -138,7 +138,7 @@ def jobs_now(jobs: Sequence[Job]) -> str:
 
 def jobs_table(jobs: Sequence[Job]) -> str:
     """Every job with its state and the command that does the same."""
-    rows = [[str(each.number), each.state, cell(element("code", each.command)), each.sentence] for each in jobs]
+    rows = [[str(each.number), each.state, element("code", each.command), each.sentence] for each in jobs]
     return element("div", table(["job", "state", "command", "last line"], rows), class_="im-jobs", tabindex="0",
                    role="region", aria_label="Jobs")  # fmt: skip
 
