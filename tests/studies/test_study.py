@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -94,6 +95,28 @@ def test_a_study_has_a_row_for_everything_and_a_verdict(
     assert "mix+classic against classic" in found.summary() and found.report.is_file()
     assert [call["recipe"].images for call in gan.calls] == [64] * 4 and all(call["resume"] for call in gan.calls)
     assert len({call["seed"] for call in gan.calls}) == 4
+
+
+def test_every_classifier_keeps_its_history(gan: FakeGan, packs: tuple[Pack, Pack], tmp_path: Path) -> None:
+    arms = ["floor", "real", "classic", "mix+classic", "soft"]
+    found = quick(packs, tmp_path / "out", budgets=[20], repeats=1, arms=arms)
+    by_arm = {row.arm: row for row in found.rows}
+    assert by_arm["floor"].history == []
+    for arm in arms[1:]:
+        row = by_arm[arm]
+        assert len(row.history) == module.LOOKS and row.history[-1].images_seen == row.images_seen
+        last = row.history[-1]
+        assert last.test and last.test.accuracy == pytest.approx(row.accuracy)  # fewer than WATCHED: all of them
+        assert last.test.loss == pytest.approx(row.loss, abs=1e-4)
+        first = row.history[0]
+        assert first.training and last.training and first.training.loss > last.training.loss
+        assert (last.validation is not None) == ARMS[arm].free
+        if last.validation:
+            assert last.validation.accuracy == pytest.approx(row.validation, abs=1e-5)
+    lines = found.path / "rows.jsonl"
+    old = [{k: v for k, v in row.model_dump(mode="json").items() if k != "history"} for row in found.rows]
+    lines.write_text("".join(json.dumps(each) + "\n" for each in old))
+    assert all(row.history == [] for row in open_study(found.path).rows)
 
 
 def test_test_images_never_reach_a_generator(gan: FakeGan, packs: tuple[Pack, Pack], tmp_path: Path) -> None:

@@ -124,6 +124,22 @@ class StudyFacts(Strict):
         return self
 
 
+class Mark(Strict):
+    """What a classifier reached on some images."""
+
+    loss: float  # mean cross-entropy, nats
+    accuracy: float = Field(ge=0, le=1)
+
+
+class Look(Strict):
+    """How far a classifier was after some images seen; for curves alone, nothing is chosen by it."""
+
+    images_seen: int
+    training: Mark | None = None  # on some of the images that it learns from, as they are without augmentation
+    validation: Mark | None = None  # of its twin that learns from a part of the training subset, on the other part
+    test: Mark | None = None  # on some of the test images, the same ones for all classifiers of a study
+
+
 class Row(Strict):
     """A line of rows.jsonl: one classifier, tested."""
 
@@ -146,6 +162,7 @@ class Row(Strict):
     validation: float | None = (
         None  # what a free arm reached on held-out images of its own training subset; higher is better
     )
+    history: list[Look] = Field([])  # over the training of the classifier; rows of earlier versions have none
 
     @property
     def key(self) -> tuple[str, int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -14,6 +14,7 @@ from imagemint import seeds
 from imagemint.augment import AUGMENTATIONS
 from imagemint.augment import augment as augmented
 from imagemint.classifiers import Classifier, Evaluation, evaluate, train_classifier
+from imagemint.classifiers.network import History
 from imagemint.classifiers.training import Augment
 from imagemint.config import load_recipe
 from imagemint.data.pack import Pack, open_pack
@@ -25,11 +26,13 @@ from imagemint.progress import Advance, progress
 from imagemint.recipe import AnyRecipe
 from imagemint.studies import statistics
 from imagemint.studies.arms import Arm, Images, Minting, Need, Sources, TrainingSet, find_arm, free_arms
-from imagemint.studies.folder import FIRST_SCORE, Cell, Row, save_classes, save_log_probabilities
+from imagemint.studies.folder import FIRST_SCORE, Cell, Look, Row, save_classes, save_log_probabilities
 from imagemint.studies.material import Material
 from imagemint.studies.plan import StudyPlan, images_of
 
 SCREENED = 0.5  # share of the drawn images that arm `screened` keeps; no threshold, so that it always ends
+LOOKS, WATCHED = 8, 250  # of the history of a row: how many, and at how many images of each kind at most
+SEEN = "images_seen"
 HELD_OUT = 0.25  # of the images of each class of a subset, to choose the best free arm by
 
 
@@ -72,9 +75,13 @@ def compute_rows(cell: Cell, plan: StudyPlan, material: Material, arms: Sequence
             )
             if arm.images is None:
                 taught_with, found = None, _most_frequent(real.labels, material)
+                history: History = []
             else:
                 taught_with = arm.images(sources)
-                found = evaluate(teach(arm, taught_with, partial(advance, note=name)), *material.test)
+                watched = {"training": _some(_certain(taught_with), plan), "test": _some(material.test, plan)}
+                net = teach(arm, taught_with, partial(advance, note=name), watched=watched)
+                found, history = evaluate(net, *material.test), net.history
+            chosen = _held_out(arm, sources, plan, teach, advance) if name in chosen_among else None
             save_classes(cell.predictions(name), found.predictions)
             save_log_probabilities(cell.log_probabilities(name), _of_label(found))
             yield Row(
@@ -94,7 +101,8 @@ def compute_rows(cell: Cell, plan: StudyPlan, material: Material, arms: Sequence
                 test=material.test_fingerprint,
                 seconds=round(time.monotonic() - started, 2),
                 scores={each: score.compute(found.labels, found.probabilities) for each, score in SCORES.items()},
-                validation=_validated(arm, sources, plan, teach, advance) if name in chosen_among else None,
+                validation=chosen[0] if chosen else None,
+                history=_looks(history, chosen[1] if chosen else []),
             )
 
 
@@ -178,6 +186,7 @@ def _taught(
     taught_with: TrainingSet,
     advance: Advance,
     purpose: str = "classifier",
+    watched: Mapping[str, Images] | None = None,
 ) -> Classifier:
     """A classifier that learned from `taught_with`."""
     return train_classifier(
@@ -189,8 +198,35 @@ def _taught(
         plan=plan.classifier_plan,
         augment=_augmentation(arm, plan),
         weights=taught_with.weights,
+        watched=watched,
+        looks=LOOKS,
         advance=advance,
     )
+
+
+def _certain(taught_with: TrainingSet) -> Images:
+    """The images of a training set with the most probable class of each."""
+    labels = taught_with.labels
+    return Images(taught_with.pixels, labels if labels.ndim == 1 else labels.argmax(1))
+
+
+def _some(images: Images, plan: StudyPlan) -> Images:
+    """`WATCHED` of some images at most: a look costs time."""
+    if len(images.labels) <= WATCHED:
+        return images
+    rows = np.sort(seeds.rng(plan.seed, "study looks").choice(len(images.labels), WATCHED, replace=False))
+    return Images(images.pixels[rows], images.labels[rows])
+
+
+def _looks(history: History, of_twin: History) -> list[Look]:
+    """Both histories line by line; rounded, since a study has many."""
+    looks: dict[int, dict[str, Any]] = {}
+    for line in [*history, *of_twin]:
+        marks = {
+            name: {of: round(each, 5) for of, each in mark.items()} for name, mark in line.items() if name != SEEN
+        }
+        looks.setdefault(line[SEEN], {SEEN: line[SEEN]}).update(marks)
+    return [Look.model_validate(looks[seen]) for seen in sorted(looks)]
 
 
 def _augmentation(arm: Arm, plan: StudyPlan) -> Augment | None:
@@ -200,12 +236,13 @@ def _augmentation(arm: Arm, plan: StudyPlan) -> Augment | None:
     return partial(augmented, ranges=AUGMENTATIONS[arm.augment], flips=flips)
 
 
-def _validated(
+def _held_out(
     arm: Arm, sources: Sources, plan: StudyPlan, teach: Callable[..., Classifier], advance: Advance
-) -> float | None:
+) -> tuple[float, History] | None:
     """The study's score of an arm that learned from a part of the real images, on the others; higher is better.
 
-    The split is the same for every arm. None where no class has two images. No test image plays a part.
+    With the history of that classifier on the others. The split is the same for every arm. None where no class has
+    two images. No test image plays a part.
     """
     assert arm.images is not None
     labels = sources.real.labels
@@ -217,10 +254,17 @@ def _validated(
     if not held_out.any():
         return None
     kept = Images(sources.real.pixels[~held_out], labels[~held_out])
-    net = teach(arm, arm.images(replace(sources, real=kept)), partial(advance, note="choice"), purpose="choice")
-    found = evaluate(net, sources.real.pixels[held_out], labels[held_out])
+    others = Images(sources.real.pixels[held_out], labels[held_out])
+    net = teach(
+        arm,
+        arm.images(replace(sources, real=kept)),
+        partial(advance, note="choice"),
+        purpose="choice",
+        watched={"validation": _some(others, plan)},
+    )
+    found = evaluate(net, *others)
     score = statistics.SCORES[plan.score or FIRST_SCORE]
-    return float(score.per_image(found.labels, found.probabilities).mean())
+    return float(score.per_image(found.labels, found.probabilities).mean()), net.history
 
 
 def _most_frequent(learned: np.ndarray, material: Material) -> Evaluation:
