@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -108,3 +109,32 @@ def test_hostile_names_are_text_and_nothing_is_fetched(tmp_path: Path) -> None:
 def test_shares_of_the_images_stand_at_their_own_places(tmp_path: Path) -> None:
     study = made_study(tmp_path / "out", as_if(), budgets=["10%", "50%", "all"], arms=("real", "classic"))
     assert "10 % per class" in report(study).read_text(encoding="utf-8")
+
+
+def test_rows_and_answer_stand_beside_the_page_as_csv_and_markdown(tmp_path: Path) -> None:
+    arms = ("real", "classic", "mix+classic", "pack:<script>x</script>|*")
+    study = made_study(tmp_path / "out", as_if(mix_classic=12, real=-6), arms=arms, classes=HOSTILE, tested=1000)
+    report(study)
+    with (study.path / "rows.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["budget"], int(row["repeat"]), row["arm"]) for row in rows] == [row.key for row in study.rows]
+    assert [float(row["accuracy"]) for row in rows] == [row.accuracy for row in study.rows]
+    recalls = [key for key in rows[0] if key.startswith("recall of ")]
+    assert len(recalls) == len(HOSTILE)
+    assert [float(rows[0][key]) for key in recalls] == study.rows[0].per_class
+    text = (study.path / "report.md").read_text(encoding="utf-8")
+    assert text.startswith("# Do minted images help?\n") and answer.headline(study)[1] in text
+    said, _ = text.split("## To do it again")
+    assert "<" not in said.replace("\\<", "") and "\x1b" not in text
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    pipes = [len(re.findall(r"(?<!\\)\|", line)) for line in tables]
+    assert len(tables) > 20 and set(pipes) <= {4, 5, 6}  # no name adds a column or a line
+    assert any(line.startswith("| a\\|b ") for line in tables)
+
+
+def test_an_unfinished_study_has_them_too(tmp_path: Path) -> None:
+    study = made_study(tmp_path / "out", as_if(), budgets=["10"], repeats=1)
+    (study.path / "rows.jsonl").write_text("")
+    report(study.path)
+    assert (study.path / "rows.csv").read_text().count("\n") == 1
+    assert "Unfinished: 0 of 3 classifiers" in (study.path / "report.md").read_text()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from imagemint.studies.advice import LEAST_BUDGETS, worth
+from imagemint.studies.advice import LEAST_BUDGETS, Advice, worth
 from imagemint.studies.advice import boundary as boundary_of
 from imagemint.studies.arms import FREE, find_arm
 from imagemint.studies.plan import ALL, budget_in_words
 from imagemint.studies.results import Study
 from imagemint.studies.statistics import SCORES
 from imagemint.studies.verdict import ENOUGH_REPEATS, Difference, Interval, amount
-from imagemint.words import counted, shortened
+from imagemint.words import counted, listed, shortened
 
 # --- the question -------------------------------------------------------------------------------------------------
 
@@ -40,6 +41,25 @@ def focus(study: Study) -> Difference | None:
 def arm_name(arm: str) -> str:
     """`arm strong`, as it stands in a sentence."""
     return f"arm {shortened(arm)}"
+
+
+def title(study: Study) -> str:
+    """What the study asks."""
+    asked = question(study)
+    return "Do minted images help?" if not asked or find_arm(asked[0]).minted else "Do more images help?"
+
+
+def subtitle(study: Study) -> str:
+    """What it was asked of, in a line."""
+    facts = study.facts
+    parts = [
+        shortened(Path(facts.about.pack.path).name),
+        counted(len(study.classes), "class", "classes"),
+        *([f"recipe {facts.settings.recipe.name}"] if facts.settings.recipe else []),
+        counted(facts.extent.repeats, "repeat"),
+        counted(facts.about.test.images, "test image"),
+    ]
+    return " · ".join(parts)
 
 
 # --- the score ----------------------------------------------------------------------------------------------------
@@ -172,6 +192,42 @@ def in_real_images(study: Study) -> list[str]:
             f"{LEAST_BUDGETS} budgets or more; this study has {len(study.budgets)}."
         )
     return [line for line in (said, boundary_of(study, *asked)) if line]
+
+
+def left_out(study: Study) -> list[str]:
+    """What the answer does not rest on, and what else a person should know of how the study was set up."""
+    about, lines = study.facts.about, []
+    for kind, count in (("exact", about.leaked), ("near", about.near)):
+        if count:
+            copies = counted(count, f"{kind} copy", f"{kind} copies")
+            lines.append(f"{copies} of test images, left out of the training pack.")
+    if about.without_test:
+        classes = [f"{shortened(each)} ({counted(n, 'training image')})" for each, n in about.without_test.items()]
+        lines.append(f"Left out of both packs, since no test image is of them: {listed(classes)}.")
+    for arm, added in about.added.items():
+        lines += [f"{arm_name(arm)}: {line}." for line in added.left_out()]
+    return [*lines, *(f"{line[:1].upper()}{line[1:].rstrip('.')}." for line in about.remarks)]
+
+
+def largest(study: Study, arm: str) -> str:
+    """The largest budget at which an arm has rows."""
+    return next(each for each in reversed(study.budgets) if study.repeats(each, arm))
+
+
+def sureness(each: Advice) -> str:
+    """What can be said of a gain."""
+    if each.sure:
+        return "a sure gain"
+    return "a loss" if each.gain.high is not None and each.gain.high < 0 else "not sure"
+
+
+def minutes(given: float | None) -> str:
+    """A cost, in the unit that suits it."""
+    if given is None:
+        return "not measured"
+    if given >= 90:
+        return f"{given / 60:,.1f} hours"
+    return f"{given:.0f} min" if given >= 2 else f"{60 * given:.0f} s"
 
 
 # --- tables -------------------------------------------------------------------------------------------------------

@@ -23,13 +23,13 @@ from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import ImagemintError, StudyError
 from imagemint.jobs import FanOut, side_by_side
 from imagemint.metrics.measures import Measures, metric_named
-from imagemint.pages import answer, figures
+from imagemint.pages import answer, beside, figures
 from imagemint.pages.answer import arm_name, headline, question
 from imagemint.pages.figures import CROWDED, span
 from imagemint.pages.html import Cell, Html, cell, data_uri, element, items, join, name, note, page, table
 from imagemint.runs import Run
 from imagemint.studies import study as studies
-from imagemint.studies.advice import LEAST_BUDGETS, Advice, advice, not_tried, yardstick
+from imagemint.studies.advice import LEAST_BUDGETS, advice, not_tried, yardstick
 from imagemint.studies.arms import FREE, find_arm
 from imagemint.studies.folder import write_recipe
 from imagemint.studies.plan import Settings, budget_in_words
@@ -63,7 +63,7 @@ study.__doc__ = f"{studies.study.__doc__}\n    The report is written into `out` 
 
 
 def report(study: Study | Path | str, *, measures: Measures | None = None) -> Path:
-    """Write `report.html` into the study's folder and return its path.
+    """Write `report.html`, `report.md` and `rows.csv` into the study's folder; return the path of the first.
 
     `measures` (of a minted pack against the real one) are kept beside it as measures.json and shown from then on.
     """
@@ -85,18 +85,10 @@ def report(study: Study | Path | str, *, measures: Measures | None = None) -> Pa
         _method(study),
         _again(study),
     ]
-    facts = study.facts
-    subtitle = [
-        shortened(Path(facts.about.pack.path).name),
-        counted(len(study.classes), "class", "classes"),
-        *([f"recipe {facts.settings.recipe.name}"] if facts.settings.recipe else []),
-        counted(facts.extent.repeats, "repeat"),
-        counted(facts.about.test.images, "test image"),
-    ]
-    asked = question(study)
-    title = "Do minted images help?" if not asked or find_arm(asked[0]).minted else "Do more images help?"
-    text = page(title, " · ".join(subtitle), [each for each in sections if each], about="imagemint study")
-    files.write_text(study.report, text)
+    shown = [each for each in sections if each]
+    files.write_text(study.report, page(answer.title(study), answer.subtitle(study), shown, about="imagemint study"))
+    beside.write_rows(study)
+    beside.write_markdown(study, shlex.join(command_again(study)))
     return study.report
 
 
@@ -156,7 +148,6 @@ def _next(study: Study) -> Html | None:
     found, base = advice(study), yardstick(study)
     if not found or base is None:
         return None
-    budget = next(each for each in reversed(study.budgets) if study.repeats(each, base))
     rows = [
         [
             cell(f"{rank}. {shortened(each.what, 160)}"),
@@ -166,9 +157,9 @@ def _next(study: Study) -> Html | None:
                 element("em", word),
                 kind={"a sure gain": "helps", "a loss": "hurts"}.get(word),
             ),
-            cell(_minutes(each.minutes), element("small", each.cost) if each.cost else None),
+            cell(answer.minutes(each.minutes), element("small", each.cost) if each.cost else None),
         ]
-        for rank, (each, word) in enumerate(zip(found, map(_sureness, found), strict=True), 1)
+        for rank, (each, word) in enumerate(zip(found, map(answer.sureness, found), strict=True), 1)
     ]
     others = not_tried(study)
     return join(
@@ -176,7 +167,8 @@ def _next(study: Study) -> Html | None:
             element("h2", "What to do next"),
             element(
                 "p",
-                f"What would raise {answer.score_name(study)} most with {budget_in_words(budget)}, compared with ",
+                f"What would raise {answer.score_name(study)} most with ",
+                f"{budget_in_words(answer.largest(study, base))}, compared with ",
                 *(element("b", base), ": the surest gain first, which is the one with the highest low end of its "),
                 "interval.",
                 None if any(each.sure for each in found) else " Nothing here is sure to help.",
@@ -190,20 +182,6 @@ def _next(study: Study) -> Html | None:
             note(f"Not tried: {', '.join(others)}.") if others else None,
         ]
     )
-
-
-def _sureness(each: Advice) -> str:
-    if each.sure:
-        return "a sure gain"
-    return "a loss" if each.gain.high is not None and each.gain.high < 0 else "not sure"
-
-
-def _minutes(minutes: float | None) -> str:
-    if minutes is None:
-        return "not measured"
-    if minutes >= 90:
-        return f"{minutes / 60:,.1f} hours"
-    return f"{minutes:.0f} min" if minutes >= 2 else f"{60 * minutes:.0f} s"
 
 
 def _between(study: Study, low: float | None, high: float | None) -> Html | None:
@@ -590,27 +568,10 @@ def _measure(key: str, each: dict[str, Any]) -> list[Cell | str]:
 
 
 def _left_out(study: Study) -> Html | None:
-    """What the answer does not rest on, and what else a person should know of how the study was set up."""
-    about, lines = study.facts.about, []
-    if about.leaked:
-        copies = counted(about.leaked, "exact copy", "exact copies")
-        lines.append(f"{copies} of test images, left out of the training pack.")
-    if about.near:
-        copies = counted(about.near, "near copy", "near copies")
-        lines.append(f"{copies} of test images, left out of the training pack.")
-    if about.without_test:
-        lines.append(f"Left out of both packs, since no test image is of them: {_counts(about.without_test)}.")
-    for arm, added in about.added.items():
-        lines += [f"{arm_name(arm)}: {line}." for line in added.left_out()]
-    lines += [f"{line[:1].upper()}{line[1:].rstrip('.')}." for line in about.remarks]
-    pictures = _twins(study)
+    lines, pictures = answer.left_out(study), _twins(study)
     if not lines and pictures is None:
         return None
     return join([element("h2", "What was left out, and what to keep in mind"), items(lines), pictures])
-
-
-def _counts(counts: dict[str, int]) -> str:
-    return listed([f"{shortened(each)} ({counted(count, 'training image')})" for each, count in counts.items()])
 
 
 def _twins(study: Study) -> Html | None:

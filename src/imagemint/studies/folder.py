@@ -11,7 +11,7 @@ OUT/
   predictions/labels.npy    the class of each test image
   predictions/10-0-mix.npy  what the classifier of arm `mix` says about each test image
   predictions/10-0-mix.log.npy  the log probability that it gives to the class of each test image
-  report.html
+  report.html, report.md, rows.csv
 """
 
 from __future__ import annotations
