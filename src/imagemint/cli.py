@@ -366,6 +366,7 @@ def study(
         ),
     ] = None,
     on: OnOption = None,
+    as_json: JsonOption = False,
     **plan: Any,
 ) -> None:
     """Find out whether minted images help a classifier, and write the report. A stopped study continues."""
@@ -383,8 +384,11 @@ def study(
 
     options |= {"saturation": saturation, "jobs": jobs, "fan_out": fan_out(on)}
     made = imagemint.study(pack, test, recipe, out, **options)
-    _print(made.summary())
-    _print(made.report)
+    if as_json:
+        _print_json(made.to_json())
+    else:
+        _print(made.summary())
+        _print(made.report)
 
 
 @app.command()

@@ -59,6 +59,8 @@ class Made:
             ]
         )
 
+    errors, per_class, yardstick = Study.errors, Study.per_class, Study.yardstick
+
     def cell(self, budget: str, repeat: int) -> SimpleNamespace:
         return SimpleNamespace(run_of=lambda recipe: self.path / f"{budget}-{repeat}-{recipe}")
 
@@ -141,12 +143,12 @@ def test_what_is_read_off_is_the_score_that_the_verdict_is_given_for(tmp_path: P
     study.labels[:] = rare  # type: ignore[attr-defined]
     for table in study.tables.values():  # type: ignore[attr-defined]
         table[:] = ~rare
-    errors = advice._errors(study, ["10"], "classic", [0, 1])
+    errors = study.errors(["10"], "classic", [0, 1])
     assert errors.shape == (2, 1, TEST) and errors.mean() == pytest.approx(0.05)
     study.score = "balanced-accuracy"  # type: ignore[misc]
-    assert advice._errors(study, ["10"], "classic", [0, 1]).mean() == pytest.approx(0.5)
+    assert study.errors(["10"], "classic", [0, 1]).mean() == pytest.approx(0.5)
     study.score = "log-loss"  # type: ignore[misc]
-    assert advice._errors(study, ["10"], "classic", [0, 1]).mean() == pytest.approx(-0.05 * np.log(1e-7))
+    assert study.errors(["10"], "classic", [0, 1]).mean() == pytest.approx(-0.05 * np.log(1e-7))
 
 
 def test_an_arm_with_a_recipe_of_its_own_costs_what_that_training_took(tmp_path: Path) -> None:

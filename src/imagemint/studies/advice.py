@@ -5,7 +5,6 @@ Both are read off the learning curve of a yardstick: the arm without other image
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +15,12 @@ from imagemint.studies import statistics
 from imagemint.studies.arms import ARMS, find_arm
 from imagemint.studies.plan import budget_in_words
 from imagemint.studies.results import Study
-from imagemint.studies.statistics import SCORES, Estimate
+from imagemint.studies.saturation import LEAST_BUDGETS as LEAST_BUDGETS
+from imagemint.studies.saturation import LEAST_CLAIM, YARDSTICKS
+from imagemint.studies.statistics import Estimate
 from imagemint.studies.verdict import Word
 from imagemint.words import counted
 
-YARDSTICKS = ("classic", "real")  # the first that a study has
-LEAST_BUDGETS = 3  # for a learning curve: it has three parameters
-LEAST_CLAIM = 0.002  # 0.2 points: a smaller gain is none, whatever its interval
 LABELLING_SECONDS = 5.0  # per image: an assumption, said where it is used, so that labelling has a cost in minutes
 
 
@@ -82,8 +80,8 @@ class Advice:
 
 
 def yardstick(study: Study) -> str | None:
-    """The arm that the learning curve is of: the first of YARDSTICKS that has rows."""
-    return next((arm for arm in YARDSTICKS if any(row.arm == arm for row in study.rows)), None)
+    """The arm that the learning curve is of."""
+    return study.yardstick
 
 
 def worth(study: Study, budget: str, arm: str, baseline: str) -> Worth | None:
@@ -91,14 +89,14 @@ def worth(study: Study, budget: str, arm: str, baseline: str) -> Worth | None:
     budgets = [each for each in study.budgets if study.repeats(each, baseline)]
     if budget not in budgets or len(budgets) < LEAST_BUDGETS or not find_arm(arm).real:
         return None
-    sizes = per_class(study, baseline, budgets)
+    sizes = study.per_class(baseline, budgets)
     repeats = sorted(
         set(study.repeats(budget, arm)).intersection(*(study.repeats(each, baseline) for each in budgets))
     )
     if not repeats or min(np.diff(sizes)) <= 0:
         return None
-    reached = _errors(study, [budget], arm, repeats)[:, 0]
-    errors = _errors(study, budgets, baseline, repeats)
+    reached = study.errors([budget], arm, repeats)[:, 0]
+    errors = study.errors(budgets, baseline, repeats)
     found = statistics.worth(sizes, errors, budgets.index(budget), reached)
     rows = [row.n_minted for row in study.rows if (row.budget, row.arm) == (budget, arm)]
     verdict = study.difference(budget, arm, baseline)
@@ -145,10 +143,10 @@ def _labelling(study: Study, base: str, budget: str) -> Advice | None:
     """As many labelled images again, by the learning curve."""
     budgets = [each for each in study.budgets if study.repeats(each, base)]
     repeats = sorted(set[int].intersection(*(set(study.repeats(each, base)) for each in budgets)))
-    sizes = per_class(study, base, budgets)
+    sizes = study.per_class(base, budgets)
     if len(budgets) < LEAST_BUDGETS or not repeats or min(np.diff(sizes)) <= 0:
         return None
-    gain = statistics.gain_of_more(sizes, _errors(study, budgets, base, repeats), sizes[-1])
+    gain = statistics.gain_of_more(sizes, study.errors(budgets, base, repeats), sizes[-1])
     images = round(sizes[-1] * len(study.classes))
     return Advice(
         what=f"label as many images again ({sizes[-1]:,.0f} more per class)",
@@ -187,15 +185,3 @@ def _clock(run: Path) -> float:
     """Seconds that a training took; 0 where it kept no clock."""
     file = run / "clock.jsonl"
     return sum(float(line["seconds"]) for line in files.read_lines(file)) if file.exists() else 0.0
-
-
-def per_class(study: Study, arm: str, budgets: Sequence[str]) -> list[float]:
-    """Real images per class at each budget, as the rows of an arm say."""
-    counts = {each: [row.n_real for row in study.rows if (row.budget, row.arm) == (each, arm)] for each in budgets}
-    return [float(np.mean(each)) / len(study.classes) for each in counts.values()]
-
-
-def _errors(study: Study, budgets: Sequence[str], arm: str, repeats: Sequence[int]) -> np.ndarray:
-    """What each test image misses to the best value of the study's score, float64 `[repeats, budgets, images]`."""
-    best = SCORES[study.score].best
-    return np.stack([best - study.values(budget, arm, repeats) for budget in budgets], 1)

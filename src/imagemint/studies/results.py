@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from imagemint.studies.folder import (
     read_rows,
 )
 from imagemint.studies.plan import budget_in_words
+from imagemint.studies.saturation import LEAST_BUDGETS, YARDSTICKS, Saturation, saturation_of
 from imagemint.studies.statistics import SCORES
 from imagemint.studies.verdict import Difference, Interval, compare, corrected, interval
 
@@ -216,12 +218,73 @@ class Study:
         right, before = (self.right(budget, "real", repeats) for budget in (large, small))
         return compare(large, "real", f"real at {small}", right, before, self.test_labels, len(self.classes))
 
+    @property
+    def yardstick(self) -> str | None:
+        """The arm that the learning curve is of: the first of YARDSTICKS that has rows."""
+        return next((arm for arm in YARDSTICKS if any(row.arm == arm for row in self.rows)), None)
+
+    def per_class(self, arm: str, budgets: Sequence[str]) -> list[float]:
+        """Real images per class at each budget, as the rows of an arm say."""
+        counts = [[row.n_real for row in self.rows if (row.budget, row.arm) == (each, arm)] for each in budgets]
+        return [float(np.mean(each)) / len(self.classes) for each in counts]
+
+    def errors(self, budgets: Sequence[str], arm: str, repeats: Sequence[int]) -> np.ndarray:
+        """What each test image misses to the best value of the score, float64 `[repeats, budgets, images]`."""
+        best = SCORES[self.score].best
+        return np.stack([best - self.values(budget, arm, repeats) for budget in budgets], 1)
+
+    @cached_property
+    def learning(self) -> Saturation | None:
+        """The learning curve of the yardstick, and what more images would add; None where there is none to fit."""
+        arm = self.yardstick
+        budgets = [budget for budget in self.budgets if arm and self.repeats(budget, arm)]
+        if arm is None or not budgets:
+            return None
+        repeats = sorted(set.intersection(*(set(self.repeats(budget, arm)) for budget in budgets)))
+        if not repeats:
+            return None
+        return saturation_of(arm, self.score, self.per_class(arm, budgets), self.errors(budgets, arm, repeats))
+
+    def to_json(self) -> dict[str, Any]:
+        """The answers, as `imagemint study --json` prints them."""
+        return {
+            "path": str(self.path),
+            "report": str(self.report),
+            "score": self.score,
+            "rows": len(self.rows),
+            "verdicts": [
+                {
+                    "budget": each.budget,
+                    "arm": each.arm,
+                    "against": each.baseline,
+                    "chosen": each.chosen,
+                    "word": each.word,
+                    "value": each.interval.mean,
+                    "low": each.interval.low,
+                    "high": each.interval.high,
+                    "p": each.p,
+                    "sentence": each.sentence(),
+                }
+                for budget in self.budgets
+                for each in self.verdicts[budget]
+            ],
+            "saturation": self.learning.facts() if self.learning else None,
+        }
+
     def summary(self) -> str:
         """A few lines for the terminal."""
         lines = []
         for budget, differences in self.verdicts.items():
             lines.append(budget_in_words(budget))
             lines += [f"  {each.sentence()}" for each in differences]
+        if self.learning:
+            lines += ["saturation", f"  {self.learning.sentence()}"]
+        elif set(self.arms) <= {*YARDSTICKS, "floor"}:
+            lines += [
+                "saturation",
+                f"  no learning curve can be fitted: it takes {LEAST_BUDGETS} budgets of different sizes, such as "
+                "--budgets 10%,20%,50%,all",
+            ]
         return "\n".join(lines)
 
 
