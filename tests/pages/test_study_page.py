@@ -7,11 +7,15 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from imagemint.pages import answer
+from imagemint.pages import answer, figures
+from imagemint.pages.study_copies import copies
 from imagemint.pages.study_page import report
-from imagemint.studies.folder import save_classes
+from imagemint.studies.folder import Look, Mark, save_classes
+from imagemint.studies.results import Study
+from tests.digits import digits, write
 from tests.pages.made import HOSTILE, made_study
 
 SIZES = {"10": 10, "20": 20, "40": 40}
@@ -138,3 +142,61 @@ def test_an_unfinished_study_has_them_too(tmp_path: Path) -> None:
     report(study.path)
     assert (study.path / "rows.csv").read_text().count("\n") == 1
     assert "Unfinished: 0 of 3 classifiers" in (study.path / "report.md").read_text()
+
+
+def test_curves_of_the_classifiers_are_drawn_where_rows_have_a_history(tmp_path: Path) -> None:
+    history = [
+        {"images_seen": seen, "training": {"loss": 1 / seen, "accuracy": 0.5}, "test": {"loss": 2.0, "accuracy": 0.4}}
+        for seen in (100, 200)
+    ]
+    with_it = made_study(tmp_path / "with", as_if(), extra={"history": history})
+    without = made_study(tmp_path / "without", as_if())
+    for study, there in ((with_it, True), (without, False)):
+        html = report(study).read_text(encoding="utf-8")
+        assert ("How the classifiers learned" in html) == there
+        assert html.count("of the classifiers of mix+classic over the images seen") == 2 * there
+
+
+def test_means_of_histories_are_over_the_repeats_that_have_looked() -> None:
+    looks = [
+        [
+            Look(images_seen=10, test=Mark(loss=1, accuracy=0.2)),
+            Look(images_seen=20, test=Mark(loss=3, accuracy=0.4)),
+        ],
+        [Look(images_seen=10, test=Mark(loss=2, accuracy=0.4))],
+    ]
+    found = figures._mean_over(looks, "test")
+    assert [(seen, mark.loss, round(mark.accuracy, 9)) for seen, mark in found] == [(10, 1.5, 0.3), (20, 3, 0.4)]
+    assert figures._mean_over(looks, "validation") == []
+
+
+def with_images(study: Study, minted: np.ndarray) -> None:
+    """Give every budget and repeat 30 real images of its own, and the first repeats these minted ones."""
+    pixels, labels = digits()
+    names = study.classes
+    for budget in study.budgets:
+        for repeat in range(study.facts.extent.repeats):
+            rows = slice(30 * repeat, 30 * repeat + 30)
+            write(study.cell(budget, repeat).subset, pixels[rows], labels[rows] % len(names), names)
+        write(study.cell(budget, 0).minted, minted, np.arange(len(minted)) % len(names), names, "minted")
+
+
+def test_copies_are_found_and_the_closest_pairs_are_shown(tmp_path: Path) -> None:
+    pixels, _ = digits()
+    for name, minted, word in (("copied", pixels[:30], "copies are likely"), ("new", pixels[900:930], "no sign of")):
+        study = made_study(tmp_path / name, as_if(), budgets=["3"])
+        with_images(study, minted)
+        (found,) = copies(study)
+        assert found.words.startswith(word) and found.near is not None and found.near.n_real == 90
+        assert (found.pairs[0].distance == 0) == (name == "copied")
+        assert [each.distance for each in found.pairs] == sorted(each.distance for each in found.pairs)
+        html = report(study).read_text(encoding="utf-8")
+        assert "Are minted images copies?" in html and f"{word[0].upper()}{word[1:]}" in html
+        assert html.count("of 255<") == len(found.pairs)
+
+
+def test_without_held_out_images_nothing_is_said_of_copies(tmp_path: Path) -> None:
+    study = made_study(tmp_path / "out", as_if(), budgets=["all"], repeats=1)
+    with_images(study, digits()[0][:5])
+    (found,) = copies(study)
+    assert found.near is None and "held out" in found.words

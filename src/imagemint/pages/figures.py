@@ -12,6 +12,7 @@ import numpy as np
 from imagemint.pages.answer import budget_in_short
 from imagemint.pages.html import Html, data_uri, element
 from imagemint.studies.arms import find_arm
+from imagemint.studies.folder import Look, Mark
 from imagemint.studies.plan import budget_in_words
 from imagemint.studies.statistics import SCORES
 from imagemint.studies.verdict import Difference, Interval, points
@@ -41,6 +42,21 @@ FORETOLD = 4  # times the largest number of real images: how far a fitted curve 
 _WORD_COLOURS = {"helps": "#0b7a55", "hurts": "#b3361f"}
 _WORD_MARKERS = {"helps": "^", "hurts": "v"}
 _LOSSES = {"loss_d": ("#0072b2", "-", "discriminator"), "loss_g": ("#d55e00", "--", "generator")}
+
+
+class Style(NamedTuple):
+    """How the line of an arm is drawn, as matplotlib calls it. No two arms of a study differ by colour alone."""
+
+    color: str
+    marker: str
+    linestyle: str
+
+
+_SIDES = {
+    "training": Style("#0072b2", "o", "-"),
+    "validation": Style("#e69f00", "s", "--"),
+    "test": Style("#1a1a1a", "^", ":"),
+}
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9,
@@ -85,7 +101,7 @@ def learning_curves(
     rows: Sequence[tuple[str, Sequence[Interval | None]]],
     *,
     at: Mapping[str, float],
-    looks: Mapping[str, Look],
+    styles: Mapping[str, Style],
     score: str,
 ) -> Html:
     """A score of arms against real images per class; `at`: where each budget stands, by the name of its tick."""
@@ -95,9 +111,9 @@ def learning_curves(
             aside = 1.02 ** (place - (len(rows) - 1) / 2)  # side by side, so that intervals do not hide each other
             known = [(x * aside, each) for x, each in zip(at.values(), row, strict=True) if each]
             x, y = [x for x, _ in known], [each.mean for _, each in known]
-            look = looks[arm]
-            axes.plot(x, y, **look._asdict(), markersize=4.5, linewidth=1.5, label=shortened(arm, 34))
-            _intervals(axes, known, look.color, score)
+            style = styles[arm]
+            axes.plot(x, y, **style._asdict(), markersize=4.5, linewidth=1.5, label=shortened(arm, 34))
+            _intervals(axes, known, style.color, score)
         _sizes(axes, at)
         axes.set_title(title)
         _score_axis(axes, score)
@@ -164,19 +180,11 @@ def _label(score: str) -> str:
     return label if _is_share(score) else f"{label}, {SCORES[score].unit}"
 
 
-class Look(NamedTuple):
-    """How the line of an arm is drawn, as matplotlib calls it. No two arms of a study differ by colour alone."""
-
-    color: str
-    marker: str
-    linestyle: str
-
-
-def looks_of(arms: Sequence[str]) -> dict[str, Look]:
-    """A look for each arm, the same in every figure: dashed with minted images, dotted with those of a pack."""
+def styles_of(arms: Sequence[str]) -> dict[str, Style]:
+    """A style for each arm, the same in every figure: dashed with minted images, dotted with those of a pack."""
     others = [arm for arm in arms if arm not in _COLOURS]
     colours = _COLOURS | {arm: _MORE_COLOURS[k % len(_MORE_COLOURS)] for k, arm in enumerate(others)}
-    return {arm: Look(colours[arm], _MARKERS[k % len(_MARKERS)], _line(arm)) for k, arm in enumerate(arms)}
+    return {arm: Style(colours[arm], _MARKERS[k % len(_MARKERS)], _line(arm)) for k, arm in enumerate(arms)}
 
 
 def _line(arm: str) -> str:
@@ -241,6 +249,68 @@ def confusion(arm: str, share: np.ndarray, classes: Sequence[str], worst: float)
     return figure(draw, 5, 5, f"Confusion matrix of {arm}")
 
 
+def trained(histories: Mapping[str, Sequence[Sequence[Look]]]) -> Html:
+    """Accuracy and loss of the classifiers of each arm over the images seen, means over the repeats.
+
+    The same scale for every arm, so that one can be held against another.
+    """
+    means = {arm: {side: _mean_over(found, side) for side in _SIDES} for arm, found in histories.items()}
+    panels = []
+    for of, label in (("accuracy", "accuracy"), ("loss", "loss, nats")):
+        values = [getattr(mark, of) for sides in means.values() for line in sides.values() for _, mark in line]
+        low, high = min(values), max(values)
+        room = 0.05 * (high - low or 1)
+        for arm, sides in means.items():
+
+            def draw(
+                axes: Axes,
+                arm: str = arm,
+                sides: Mapping[str, Sequence[tuple[int, Mark]]] = sides,
+                of: str = of,
+                label: str = label,
+                limits: tuple[float, float] = (low - room, high + room),
+            ) -> None:
+                for side, line in sides.items():
+                    if line:
+                        seen, reached = [x for x, _ in line], [getattr(mark, of) for _, mark in line]
+                        axes.plot(seen, reached, **_SIDES[side]._asdict(), markersize=4, linewidth=1.4, label=side)
+                axes.set_ylim(*limits)
+                axes.set_title(shortened(arm, 34))
+                axes.set_ylabel(label)
+                axes.set_xlabel("images seen")
+                axes.xaxis.set_major_formatter(_thousands)
+                if of == "accuracy":
+                    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+                axes.legend(loc="best")
+
+            panels.append(figure(draw, 4, 2.8, f"{label} of the classifiers of {arm} over the images seen"))
+    return figures(panels)
+
+
+def _mean_over(histories: Sequence[Sequence[Look]], side: str) -> list[tuple[int, Mark]]:
+    """(images seen, mean of the repeats that have looked then), in order."""
+    found: dict[int, list[Mark]] = {}
+    for history in histories:
+        for look in history:
+            mark = getattr(look, side)
+            if mark is not None:
+                found.setdefault(look.images_seen, []).append(mark)
+    return [
+        (
+            seen,
+            Mark(
+                loss=float(np.mean([each.loss for each in marks])),
+                accuracy=float(np.mean([each.accuracy for each in marks])),
+            ),
+        )
+        for seen, marks in sorted(found.items())
+    ]
+
+
+def _thousands(value: float, _: float) -> str:
+    return f"{value / 1000:g}k" if value else "0"
+
+
 def losses(logs: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -> Html:
     """Losses of the trainings of every budget, one pair of lines per repeat, all on the same scale."""
     values = [
@@ -259,7 +329,7 @@ def losses(logs: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -> Html:
             axes.set_ylim(low - room, high + room)
             axes.set_title(budget_in_words(budget))
             axes.set_xlabel("images seen")
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value else "0")
+            axes.xaxis.set_major_formatter(_thousands)
             axes.legend()
 
         return figure(draw, 4, 2.8, f"Losses of generator and discriminator, {budget_in_words(budget)}")

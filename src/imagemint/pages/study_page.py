@@ -22,11 +22,13 @@ from imagemint.config import AnyRecipe, Recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import ImagemintError, StudyError
 from imagemint.jobs import FanOut, side_by_side
+from imagemint.metrics.copies import Nearness
 from imagemint.metrics.measures import Measures, metric_named
 from imagemint.pages import answer, beside, figures
 from imagemint.pages.answer import arm_name, headline, question
 from imagemint.pages.figures import CROWDED, span
 from imagemint.pages.html import Cell, Html, cell, data_uri, element, items, join, name, note, page, table
+from imagemint.pages.study_copies import Pair, copies
 from imagemint.runs import Run
 from imagemint.studies import study as studies
 from imagemint.studies.advice import LEAST_BUDGETS, advice, not_tried, yardstick
@@ -78,7 +80,9 @@ def report(study: Study | Path | str, *, measures: Measures | None = None) -> Pa
         _curves(study),
         _by_class(study),
         _confusions(study),
+        _classifiers(study),
         _pictures(study),
+        _copies(study),
         _trainings(study),
         _measures(study),
         _left_out(study),
@@ -176,8 +180,7 @@ def _next(study: Study) -> Html | None:
             table(["", f"gain, {answer.unit(study)}", "cost"], rows),
             note(
                 f"Gains of arms are measured, that of labelling is read off the learning curve of {base}. Minutes of "
-                "arms are those of one training on this machine beyond the yardstick's, those of labelling assume a "
-                "pace: reckon with your own."
+                "arms are those of one repeat on this machine beyond the yardstick's."
             ),
             note(f"Not tried: {', '.join(others)}.") if others else None,
         ]
@@ -274,8 +277,8 @@ def _curves(study: Study) -> Html | None:
     at = {b: _per_class(b, largest) for b in study.budgets}
     ticks = {b if b.isdigit() else f"{b} ({size:.0f})": size for b, size in at.items()}
     score = answer.score_name(study)
-    looks = figures.looks_of(study.arms)
-    draw = partial(figures.learning_curves, at=ticks, looks=looks, score=study.score)
+    styles = figures.styles_of(study.arms)
+    draw = partial(figures.learning_curves, at=ticks, styles=styles, score=study.score)
     panels = [draw(f"{score[0].upper()}{score[1:]}, all arms", everything)]
     compared = {arm for arm, base in study.comparisons if base in ("classic", FREE)}
     main = [(arm, row) for arm, row in everything if arm in compared or arm in MAIN_ARMS]
@@ -415,6 +418,36 @@ def _confusions(study: Study) -> Html | None:
                 "answer (column), all repeats together. Mistakes are coloured, on the same scale in each picture.",
             ),
             figures.figures([figures.confusion(arm, share, study.classes, worst) for arm, share in shares.items()]),
+        ]
+    )
+
+
+def _classifiers(study: Study) -> Html | None:
+    """How the classifiers of both compared arms learned, where the answer is looked at closely."""
+    each = answer.focus(study)
+    budget = each.budget if each else study.budgets[-1]
+    arms = dict.fromkeys(["real", *([each.baseline, each.arm] if each else [])])
+    histories = {
+        arm: [row.history for row in study.rows if (row.budget, row.arm) == (budget, arm) and row.history]
+        for arm in arms
+    }
+    histories = {arm: found for arm, found in histories.items() if found}
+    if not histories:
+        return None
+    return join(
+        [
+            element("h2", "How the classifiers learned"),
+            element(
+                "p",
+                f"With {budget_in_words(budget)}: means over the repeats, on some of the images that a classifier "
+                "learns from (training, without augmentation) and on some of the test images. Validation: its twin "
+                "that learns from a part of the training images, on the other part.",
+            ),
+            figures.trained(histories),
+            note(
+                "Where the line of the test images turns back while that of the training images goes on, a "
+                "classifier learns its images by heart. Nothing was chosen by the test images."
+            ),
         ]
     )
 
@@ -572,6 +605,58 @@ def _left_out(study: Study) -> Html | None:
     if not lines and pictures is None:
         return None
     return join([element("h2", "What was left out, and what to keep in mind"), items(lines), pictures])
+
+
+def _copies(study: Study) -> Html | None:
+    """Whether minted images are copies, and the closest pairs of the budget where they come nearest."""
+    found = copies(study)
+    if not found:
+        return None
+    rows = [
+        [
+            budget_in_words(each.budget),
+            f"{each.looked_at:,}",
+            *_nearness(each.near),
+            cell(element("div", f"{each.words[0].upper()}{each.words[1:]}.")),
+        ]
+        for each in found
+    ]
+    worst = min(found, key=lambda each: (each.near.p_value if each.near else 1.0, each.pairs[0].distance))
+    pairs = [(each.minted, each.real, _pair_in_words(study, each)) for each in worst.pairs]
+    heads = ["", "minted images", "nearer than real ones", "very near", ""]
+    return join(
+        [
+            element("h2", "Are minted images copies?"),
+            table(heads, rows),
+            note(
+                "From the first repeat, by the mean absolute difference of pixels. Nearer than real ones: of all pairs "
+                "of a minted image and a real one that the generator has not seen, the share in which the minted one "
+                "is nearer to what the generator learned from; 50 % where both keep the same distance. Very near: "
+                "minted images nearer than 99 % of those real ones, and how many there would be by chance."
+            ),
+            element(
+                "p",
+                f"The closest pairs with {budget_in_words(worst.budget)}, a minted image on the left and the nearest "
+                "training image on the right:",
+            ),
+            pair_pictures(pairs),
+        ]
+    )
+
+
+def _nearness(near: Nearness | None) -> list[Cell | str]:
+    if near is None:
+        return ["unknown", "unknown"]
+    between = element("small", f"{100 * near.low:.0f} to {100 * near.high:.0f} %")
+    return [
+        cell(element("b", f"{100 * near.share:.0f} %"), between),
+        cell(element("b", f"{near.close:,}"), element("small", f"{near.close_expected:.1f} expected")),
+    ]
+
+
+def _pair_in_words(study: Study, pair: Pair) -> str:
+    minted, real = (shortened(study.classes[k], 24) if k >= 0 else "no label" for k in (pair.label, pair.of))
+    return f"{minted if minted == real else f'{minted} | {real}'}: {pair.distance:.1f} of 255"
 
 
 def _twins(study: Study) -> Html | None:
