@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from imagemint.pages.answer import budget_in_short
-from imagemint.pages.html import Html, data_uri, element
+from imagemint.pages.html import Html, data_uri, element, join
 from imagemint.studies.arms import find_arm
 from imagemint.studies.folder import Look, Mark
 from imagemint.studies.plan import budget_in_words
@@ -255,11 +255,11 @@ def trained(histories: Mapping[str, Sequence[Sequence[Look]]]) -> Html:
     The same scale for every arm, so that one can be held against another.
     """
     means = {arm: {side: _mean_over(found, side) for side in _SIDES} for arm, found in histories.items()}
-    panels = []
+    rows = []
     for of, label in (("accuracy", "accuracy"), ("loss", "loss, nats")):
         values = [getattr(mark, of) for sides in means.values() for line in sides.values() for _, mark in line]
         low, high = min(values), max(values)
-        room = 0.05 * (high - low or 1)
+        room, panels = 0.05 * (high - low or 1), []
         for arm, sides in means.items():
 
             def draw(
@@ -284,7 +284,8 @@ def trained(histories: Mapping[str, Sequence[Sequence[Look]]]) -> Html:
                 axes.legend(loc="best")
 
             panels.append(figure(draw, 4, 2.8, f"{label} of the classifiers of {arm} over the images seen"))
-    return figures(panels)
+        rows.append(figures(panels))
+    return join(rows)
 
 
 def _mean_over(histories: Sequence[Sequence[Look]], side: str) -> list[tuple[int, Mark]]:

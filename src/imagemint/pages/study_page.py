@@ -614,7 +614,7 @@ def _copies(study: Study) -> Html | None:
         return None
     rows = [
         [
-            budget_in_words(each.budget),
+            answer.budget_in_short(each.budget),
             f"{each.looked_at:,}",
             *_nearness(each.near),
             cell(element("div", f"{each.words[0].upper()}{each.words[1:]}.")),
@@ -629,10 +629,10 @@ def _copies(study: Study) -> Html | None:
             element("h2", "Are minted images copies?"),
             table(heads, rows),
             note(
-                "From the first repeat, by the mean absolute difference of pixels. Nearer than real ones: of all pairs "
-                "of a minted image and a real one that the generator has not seen, the share in which the minted one "
-                "is nearer to what the generator learned from; 50 % where both keep the same distance. Very near: "
-                "minted images nearer than 99 % of those real ones, and how many there would be by chance."
+                "From the first repeat, by the mean absolute difference of pixels. Nearer than real ones: of all "
+                "pairs of a minted image and a real one that the generator has not seen, the share in which the minted "
+                "one is nearer to what the generator learned from; 50 % where both keep the same distance. Very "
+                "near: minted images nearer than 99 % of those real ones, and how many there would be by chance."
             ),
             element(
                 "p",
@@ -691,12 +691,13 @@ def _method(study: Study) -> Html:
     if about.leaked or about.near:
         leak = "Copies of test images were left out of the training pack."
     said = {
-        "Leakage guard": f"{leak} Test images were shown to finished classifiers and to nothing else.",
+        "Leakage guard": f"{leak} Test images were shown to classifiers alone, to draw curves and to test them; nothing "
+        "was chosen by them.",
         "Other packs": _other_packs(study),
         "Data": f"{counted(about.pack.images, 'training image')}, {counted(about.test.images, 'test image')}. Every "
         "repeat draws its own subsets; the smaller ones are part of the larger. With all images, repeats differ by "
         "training only.",
-        "GAN": _minting(study) if any(arm.minted for arm in arms) else "",
+        "Minting": _minting(study) if any(arm.minted for arm in arms) else "",
         "Classifier": f"{_classifier(settings)}. All arms of a subset start from the same weights and see the same "
         f"number of images: {settings.classifier_epochs} times the real ones, at least "
         f"{settings.classifier_images:,}. With real images and others, about {settings.real_share:.0%} of what it "
