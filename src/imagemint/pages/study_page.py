@@ -630,9 +630,9 @@ def _copies(study: Study) -> Html | None:
             table(heads, rows),
             note(
                 "From the first repeat, by the mean absolute difference of pixels. Nearer than real ones: of all "
-                "pairs of a minted image and a real one that the generator has not seen, the share in which the minted "
-                "one is nearer to what the generator learned from; 50 % where both keep the same distance. Very "
-                "near: minted images nearer than 99 % of those real ones, and how many there would be by chance."
+                "pairs of a minted image and a real one that the generator has not seen, the share in which the "
+                "minted one is nearer to what the generator learned from; 50 % where both keep the same distance. "
+                "Very near: minted images nearer than 99 % of those real ones, and how many there would be by chance."
             ),
             element(
                 "p",
@@ -691,8 +691,8 @@ def _method(study: Study) -> Html:
     if about.leaked or about.near:
         leak = "Copies of test images were left out of the training pack."
     said = {
-        "Leakage guard": f"{leak} Test images were shown to classifiers alone, to draw curves and to test them; nothing "
-        "was chosen by them.",
+        "Leakage guard": f"{leak} Test images were shown to classifiers alone, to draw curves and to test them; "
+        "nothing was chosen by them.",
         "Other packs": _other_packs(study),
         "Data": f"{counted(about.pack.images, 'training image')}, {counted(about.test.images, 'test image')}. Every "
         "repeat draws its own subsets; the smaller ones are part of the larger. With all images, repeats differ by "
