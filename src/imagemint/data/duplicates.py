@@ -36,6 +36,7 @@ HASH_BITS_APART = 6  # of 64; JPEG at quality 40 moves at most 4, 20 % more brig
 ALIKE_IN_OUTLINE, ALIKE_IN_COLOUR = 0.99, 0.9
 SMALLEST_HASHED = 16  # pixels: the eighth cosine needs two pixels a half-wave
 LEVELS_APART = 2.0
+MOVES = ((0, 0), *((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)))  # pixels down and across
 _FREQUENCIES = 12  # a side, for confirming
 _ROWS, _COLUMNS = 512, 8192  # of the table of all pairs, at a time
 _CONFIRM_BYTES = 4 << 20  # of pixels, at a time
@@ -138,6 +139,37 @@ def linked_groups(pack: Pack, *, largest: int | None = None) -> Groups:
     return Groups(root[first], cut)
 
 
+def near_copies(pack: Pack, among: np.ndarray, others: np.ndarray) -> Pairs:
+    """The images of a pack, of those `among` (int64), that are near copies of one of `others` (uint8 `[m, c, h, w]`).
+
+    Two int64 arrays: each such image once, rising, and the first of `others` that it was found to copy. Here a copy
+    that is moved by a pixel in any direction counts as well (edges are repeated).
+    """
+    tiny = min(pack.size) < SMALLEST_HASHED
+    vectors, reach = (_plain_vectors if tiny else _hash_vectors)(pack, among), _reach(tiny)
+    batch = max(1, _CONFIRM_BYTES // (2 * int(np.prod(pack.pixels.shape[1:]))))
+    twin = np.full(len(among), -1)
+    with progress(len(MOVES) * len(among), "near copies") as advance:
+        for down, across in MOVES:
+            moved = _moved(others, down, across)
+            columns = _plain(moved, right=True) if tiny else _signs(perceptual_hashes(moved))
+            for top in range(0, len(among), _ROWS):
+                rows = vectors(top, min(top + _ROWS, len(among)), False)
+                for left in range(0, len(moved), _COLUMNS):
+                    i, j = np.nonzero(rows @ columns[left : left + _COLUMNS].T >= reach)
+                    i, j = i + top, j + left
+                    for start in range(0, len(i), batch):
+                        a, b = i[start : start + batch], j[start : start + batch]
+                        a, b = a[twin[a] < 0], b[twin[a] < 0]
+                        mine, at = np.unique(a, return_inverse=True)
+                        both = np.concatenate([pack.read(among[mine]), moved[b]])
+                        same = (_same_levels if tiny else _same_picture)(both, at, len(mine) + np.arange(len(b)))
+                        twin[a[same][::-1]] = b[same][::-1]  # of several the first
+                advance(len(rows))
+    found = np.flatnonzero(twin >= 0)
+    return among[found], twin[found]
+
+
 def perceptual_hashes(pixels: np.ndarray) -> np.ndarray:
     """64-bit pHash of uint8 `[n, c, h, w]`, at least 16 x 16: uint64 `[n]`. The bit of the mean brightness is 0."""
     waves = _cosines(_gray(pixels), 8).reshape(len(pixels), 64)
@@ -161,7 +193,7 @@ def _near_pairs(
     """
     tiny = min(pack.size) < SMALLEST_HASHED
     vectors = _plain_vectors(pack, images) if tiny else _hash_vectors(pack, images)
-    reach = -1.01 * LEVELS_APART**2 / 2 if tiny else 64 - 2 * HASH_BITS_APART
+    reach = _reach(tiny)
     confirm = _same_levels if tiny else _same_picture
     batch = max(1, _CONFIRM_BYTES // (2 * int(np.prod(pack.pixels.shape[1:]))))
     with progress(len(images), "near pairs") as advance:
@@ -211,22 +243,43 @@ def _hash_vectors(pack: Pack, images: np.ndarray) -> Vectors:
             advance(len(index))
 
     def vectors(start: int, end: int, _: bool) -> np.ndarray:
-        bits = np.unpackbits(hashes[start:end].view(np.uint8).reshape(-1, 8), axis=1)
-        return bits.astype(np.float32) * 2 - 1
+        return _signs(hashes[start:end])
 
     return vectors
+
+
+def _signs(hashes: np.ndarray) -> np.ndarray:
+    return np.unpackbits(hashes.view(np.uint8).reshape(-1, 8), axis=1).astype(np.float32) * 2 - 1
+
+
+def _reach(tiny: bool) -> float:
+    """The least inner product of the vectors of a pair that is looked at."""
+    return -1.01 * LEVELS_APART**2 / 2 if tiny else 64 - 2 * HASH_BITS_APART
+
+
+def _moved(pixels: np.ndarray, down: int, across: int) -> np.ndarray:
+    """Images `[n, c, h, w]` moved by some pixels; what comes in repeats the edge."""
+    rows, columns = (
+        (np.arange(length) - by).clip(0, length - 1)
+        for length, by in zip(pixels.shape[2:], (down, across), strict=True)
+    )
+    return pixels if down == across == 0 else np.ascontiguousarray(pixels[:, :, rows][:, :, :, columns])
 
 
 def _plain_vectors(pack: Pack, images: np.ndarray) -> Vectors:
     """Pixels with two more numbers, so that the inner product of a and b is -mean((a - b)^2) / 2."""
 
     def vectors(start: int, end: int, right: bool) -> np.ndarray:
-        pixels = pack.read(images[start:end]).reshape(end - start, -1).astype(np.float32) - 127.5
-        pixels /= np.sqrt(np.float32(pixels.shape[1]))
-        half, one = -(pixels**2).sum(axis=1, keepdims=True) / 2, np.ones((end - start, 1), np.float32)
-        return np.concatenate([pixels, one, half] if right else [pixels, half, one], axis=1)
+        return _plain(pack.read(images[start:end]), right=right)
 
     return vectors
+
+
+def _plain(pixels: np.ndarray, *, right: bool) -> np.ndarray:
+    levels = pixels.reshape(len(pixels), -1).astype(np.float32) - 127.5
+    levels /= np.sqrt(np.float32(levels.shape[1]))
+    half, one = -(levels**2).sum(axis=1, keepdims=True) / 2, np.ones((len(levels), 1), np.float32)
+    return np.concatenate([levels, one, half] if right else [levels, half, one], axis=1)
 
 
 def _same_levels(pixels: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:

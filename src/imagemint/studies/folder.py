@@ -61,6 +61,7 @@ class AddedNote(PackNote):
 
     fingerprint: str
     copies: int = 0  # left out as exact copies of test images
+    near: int = 0  # left out as near copies of test images
     other_classes: dict[str, int] = Field({})  # left out, since the study has no such class
     unlabelled: int = 0
 
@@ -69,6 +70,8 @@ class AddedNote(PackNote):
         lines = []
         if self.copies:
             lines.append(f"{counted(self.copies, 'image')} left out: exact copies of test images")
+        if self.near:
+            lines.append(f"{counted(self.near, 'image')} left out: near copies of test images")
         if self.other_classes:
             names, images = listed(list(self.other_classes)), sum(self.other_classes.values())
             lines.append(f"{counted(images, 'image')} left out: the study has no class {names}")
@@ -90,7 +93,7 @@ class About(Strict):
     versions: dict[str, str]
     without_test: dict[str, int] = Field({})  # classes that are left out of both packs, and their training images
     added: dict[str, AddedNote] = Field({})  # of each arm that names a pack
-    near: int = 0  # training images that were left out as near copies of test images
+    near: int | None = None  # and as near copies of them; None: nobody looked (studies of earlier versions)
     twins: tuple[tuple[int, int], ...] = ()  # (training image, test image) of the first of them all, for the page
     remarks: tuple[str, ...] = ()  # what else a person should know of what was done, one line each
 

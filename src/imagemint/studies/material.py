@@ -1,7 +1,8 @@
 """What a study may look at: the images to learn from, the images to be tested on, and nothing that is both.
 
 Both sides have the same classes: a class without test images is left out of the training images too. Images to learn
-from that are exact copies of a test image are left out before anything else happens.
+from that are copies of a test image, exact ones or near ones (`data.duplicates`), are left out before anything else
+happens.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from imagemint import files
-from imagemint.data.duplicates import digests
+from imagemint.data.duplicates import digests, near_copies
 from imagemint.data.pack import UNLABELLED, Pack, open_pack
 from imagemint.data.packing import pack as pack_images
 from imagemint.data.remote import address_of
@@ -23,6 +24,7 @@ from imagemint.studies.arms import Images, find_arm
 from imagemint.studies.folder import AddedNote, PackNote
 from imagemint.words import counted, listed
 
+TWINS = 24  # pairs that are kept for the report
 MOST_LEAKED = 0.01  # share of the training pack that may be copies of test images; more is no accident
 
 
@@ -36,7 +38,9 @@ class Material:
     pool: list[np.ndarray]  # of each class the indices of the images that may be learned from
     test: Images  # labels are indices into `classes`
     test_fingerprint: str
-    leaked: int  # images that were left out of the pool as copies of test images
+    leaked: int  # images that were left out of the pool as exact copies of test images
+    near: int | None  # and as near copies of them; None where nobody looked
+    twins: tuple[tuple[int, int], ...]  # (image of the pack, test image) of the first copies
     without_test: dict[str, int]  # classes that are left out, since no test image is of them: training images
     added: dict[str, tuple[Images, AddedNote]]  # of each arm that names a pack: its images, and what they are
 
@@ -49,13 +53,18 @@ class Material:
             lines.append(f"{which} without a test image, left out of both packs: {listed(names)} ({images})")
         if self.leaked:
             lines.append(f"{counted(self.leaked, 'training image')} left out: exact copies of test images")
+        if self.near:
+            lines.append(f"{counted(self.near, 'training image')} left out: near copies of test images")
         for arm, (_, note) in self.added.items():
             lines += [f"{arm}: {line}" for line in note.left_out()]
         return lines
 
 
-def find_material(pack: Pack, test: Pack, arms: tuple[str, ...]) -> Material:
-    """Everything that a study may look at. Raises StudyError where the packs do not fit each other."""
+def find_material(pack: Pack, test: Pack, arms: tuple[str, ...], *, near: bool = True) -> Material:
+    """Everything that a study may look at. Raises StudyError where the packs do not fit each other.
+
+    `near`: whether near copies of test images are left out, as exact ones are.
+    """
     _check_fit(pack, test)
     test_labels = _by_name(test, pack.classes)
     tested = np.bincount(test_labels[test_labels >= 0], minlength=len(pack.classes)) > 0
@@ -65,20 +74,45 @@ def find_material(pack: Pack, test: Pack, arms: tuple[str, ...]) -> Material:
     new = np.where(tested, np.cumsum(tested) - 1, UNLABELLED).tolist()
     labels, test_labels = relabelled(np.asarray(pack.labels), new), relabelled(test_labels, new)
     test_digests = digests(test)
-    copies = np.isin(digests(pack), test_digests) & (labels >= 0)
+    found = digests(pack)
+    copies = np.isin(found, test_digests) & (labels >= 0)
     _check_leaks(pack, test, int(copies.sum()), int((labels >= 0).sum()))
+    test_pixels = test.read(np.arange(len(test))) if near else None
+    alike = _near(pack, np.flatnonzero((labels >= 0) & ~copies), test_pixels)
+    usable = (labels >= 0) & ~copies
+    usable[alike[0]] = False
     rows = np.flatnonzero(test_labels >= 0)
     return Material(
         pack=pack,
         labels=labels,
         classes=classes,
-        pool=[np.flatnonzero((labels == k) & ~copies) for k in range(len(classes))],
+        pool=[np.flatnonzero((labels == k) & usable) for k in range(len(classes))],
         test=Images(test.read(rows), test_labels[rows]),
         test_fingerprint=test.fingerprint,
         leaked=int(copies.sum()),
+        near=len(alike[0]) if near else None,
+        twins=_twins(found, test_digests, np.flatnonzero(copies), alike),
         without_test={name: n for name, n in pack.counts().items() if name not in classes and n},
-        added={arm: _added(path, pack, classes, test_digests) for arm in arms if (path := find_arm(arm).path)},
+        added={
+            arm: _added(path, pack, classes, test_digests, test_pixels)
+            for arm in arms
+            if (path := find_arm(arm).path)
+        },
     )
+
+
+def _near(pack: Pack, among: np.ndarray, test: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Images of a pack, of those `among`, that are near copies of a test image, and of which; none without a test."""
+    return near_copies(pack, among, test) if test is not None else (among[:0], among[:0])
+
+
+def _twins(
+    mine: np.ndarray, theirs: np.ndarray, copies: np.ndarray, alike: tuple[np.ndarray, np.ndarray]
+) -> tuple[tuple[int, int], ...]:
+    """Near copies first, since one has to see them to believe it."""
+    near = zip(*(each[:TWINS].tolist() for each in alike), strict=True)
+    exact = ((row, int(np.flatnonzero(theirs == mine[row])[0])) for row in copies[:TWINS].tolist())
+    return (*near, *exact)[:TWINS]
 
 
 def note_of(pack: Pack) -> PackNote:
@@ -118,7 +152,9 @@ def _by_name(pack: Pack, classes: list[str]) -> np.ndarray:
 # --- packs that arms name ---
 
 
-def _added(path: str, pack: Pack, classes: list[str], test_digests: np.ndarray) -> tuple[Images, AddedNote]:
+def _added(
+    path: str, pack: Pack, classes: list[str], test_digests: np.ndarray, test: np.ndarray | None
+) -> tuple[Images, AddedNote]:
     """The images of a pack, or of a folder of images, that an arm may add to the real ones."""
     with ExitStack() as stack:
         other = _opened(path, pack, stack)
@@ -130,6 +166,8 @@ def _added(path: str, pack: Pack, classes: list[str], test_digests: np.ndarray) 
         labels = _by_name(other, classes)
         copies = np.isin(digests(other), test_digests) & (labels >= 0)
         rows = np.flatnonzero((labels >= 0) & ~copies)
+        near, _ = _near(other, rows, test)
+        rows = np.setdiff1d(rows, near)
         if not len(rows):
             found = f"{path} has no image of a class of the study that is no copy of a test image"
             remedy = f"rename its classes ({listed(other.classes) or 'none'}) with imagemint edit rename"
@@ -141,6 +179,7 @@ def _added(path: str, pack: Pack, classes: list[str], test_digests: np.ndarray) 
             counts=dict(zip(classes, counts, strict=True)),
             fingerprint=other.fingerprint,
             copies=int(copies.sum()),
+            near=len(near),
             other_classes={name: n for name, n in other.counts().items() if name not in classes and n},
             unlabelled=other.unlabelled(),
         )

@@ -82,7 +82,7 @@ def study(
     """
     pack, test, out = open_pack(pack), open_pack(test), Path(out)
     plan = make_plan(recipe, **options)
-    material = find_material(pack, test, plan.arms)
+    material = find_material(pack, test, plan.arms, near=_near_copies_are_left_out(out))
     plan = _with_score(plan, material, out)
     _check_classes(plan, material)
     check_classifier(plan.classifier, pack.channels, pack.size)
@@ -122,7 +122,12 @@ def _computed(
         where = (material.pack.place, test.place)
         cells = zip(names, missing.items(), strict=True)
         tasks = [
-            Task(name, _rows_of_cell, (*where, plan, _anywhere(cell), arms), results=len(arms))
+            Task(
+                name,
+                _rows_of_cell,
+                (*where, material.near is not None, plan, _anywhere(cell), arms),
+                results=len(arms),
+            )
             for name, (cell, arms) in cells
         ]
         with closing(fan_out(tasks, jobs, "study")) as found:
@@ -142,14 +147,16 @@ def _anywhere(cell: Cell) -> Cell:
     return replace(cell, study=cell.study.absolute())
 
 
-def _rows_of_cell(pack: Path, test: Path, plan: StudyPlan, cell: Cell, arms: Sequence[str]) -> Iterator[Row]:
+def _rows_of_cell(
+    pack: Path, test: Path, near: bool, plan: StudyPlan, cell: Cell, arms: Sequence[str]
+) -> Iterator[Row]:
     """What a process of its own does for a cell."""
-    return compute_rows(cell, plan, _material(pack, test, plan.arms), arms)
+    return compute_rows(cell, plan, _material(pack, test, plan.arms, near), arms)
 
 
 @lru_cache(maxsize=1)  # one process computes many cells
-def _material(pack: Path, test: Path, arms: tuple[str, ...]) -> Material:
-    return find_material(open_pack(pack), open_pack(test), arms)
+def _material(pack: Path, test: Path, arms: tuple[str, ...], near: bool) -> Material:
+    return find_material(open_pack(pack), open_pack(test), arms, near=near)
 
 
 def _memory(material: Material) -> int:
@@ -168,6 +175,11 @@ def _put_in_order(out: Path, extent: Extent) -> None:
 
 
 # --- refusals, before anything is written ------------------------------------------------------------------------
+
+
+def _near_copies_are_left_out(out: Path) -> bool:
+    """Not in studies of earlier versions: what they go on with has to be drawn from the same images."""
+    return not (out / "study.json").exists() or read_facts(out).about.near is not None
 
 
 def _with_score(plan: StudyPlan, material: Material, out: Path) -> StudyPlan:
@@ -280,6 +292,8 @@ def _settled(out: Path, plan: StudyPlan, material: Material, test: Pack) -> tupl
         test=note_of(test),
         classes=material.classes,
         leaked=material.leaked,
+        near=material.near,
+        twins=material.twins,
         versions=_versions(),
         without_test=material.without_test,
         added={arm: note for arm, (_, note) in material.added.items()},
