@@ -146,7 +146,8 @@ def test_no_test_image_or_label_changes_what_anything_learns_from(
         seen.append(recorder.given)
         chosen.append((found.best_free("8"), found.validations("8")))
     assert seen[0] == seen[1] and chosen[0] == chosen[1]
-    assert len(seen[0]) == 3 + 1 + len(arms) + 1 + 4  # a GAN for three packs, screening, arms, teacher, the choice among four
+    # a GAN for three packs, screening, arms, teacher, the choice among four
+    assert len(seen[0]) == 3 + 1 + len(arms) + 1 + 4
 
 
 def test_studies_of_earlier_versions_go_on_with_the_images_that_they_drew_from(sides: Any, tmp_path: Path) -> None:
