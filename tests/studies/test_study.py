@@ -290,7 +290,7 @@ def test_report_is_one_file_without_outside_references(
     found = quick((named[0], named[1]), tmp_path / "out", arms=["real", "classic", "mix+classic"])
     html = found.report.read_text()
     assert "<script" not in html and "pack <b>" not in html and "http://" not in html and "https://" not in html
-    assert html.count("data:image/png") == 2 * 2 * 10
+    assert html.count("data:image/png") >= 2 * 2 * 10  # and the closest pairs
     for expected in ("Saturation check", "imagemint study", named[0].fingerprint):
         assert expected in html
     assert report(found).read_text() == html  # the same study, the same bytes
