@@ -200,3 +200,16 @@ def test_without_held_out_images_nothing_is_said_of_copies(tmp_path: Path) -> No
     with_images(study, digits()[0][:5])
     (found,) = copies(study)
     assert found.near is None and "held out" in found.words
+
+
+def test_a_study_of_real_images_alone_answers_whether_more_would_help(tmp_path: Path) -> None:
+    for name, right, word in (
+        ("steep", as_if(), "More images could help:"),
+        ("flat", lambda budget, arm: 1.1, "More images of any kind cannot be expected to help:"),
+    ):
+        study = made_study(tmp_path / name, right, arms=("real", "classic"), tested=3000)
+        html = report(study).read_text(encoding="utf-8")
+        headline = re.search(r'class="headline">([^<]*)', html)
+        assert headline and headline[1].startswith(word) and "Would more images help?" in html
+        assert "Fitted curve" in html or "The learning curve that was fitted" in html
+        assert word in (study.path / "report.md").read_text(encoding="utf-8")

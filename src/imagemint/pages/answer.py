@@ -12,6 +12,7 @@ from imagemint.studies.advice import boundary as boundary_of
 from imagemint.studies.arms import FREE, find_arm
 from imagemint.studies.plan import ALL, budget_in_words
 from imagemint.studies.results import Study
+from imagemint.studies.saturation import YARDSTICKS
 from imagemint.studies.statistics import SCORES
 from imagemint.studies.verdict import ENOUGH_REPEATS, Difference, Interval, amount
 from imagemint.words import counted, listed, shortened
@@ -46,6 +47,8 @@ def arm_name(arm: str) -> str:
 def title(study: Study) -> str:
     """What the study asks."""
     asked = question(study)
+    if asks_for_saturation(study):
+        return "Would more images help?"
     return "Do minted images help?" if not asked or find_arm(asked[0]).minted else "Do more images help?"
 
 
@@ -98,6 +101,8 @@ def level(study: Study, value: float) -> str:
 
 def headline(study: Study) -> tuple[str, str]:
     """(helps, hurts, mixed, nothing or unknown; the answer in plain sentences)."""
+    if asks_for_saturation(study):
+        return _saturation(study)
     asked, found = question(study), answers(study)
     if asked is None:
         return "unknown", "No two arms can be compared yet."
@@ -133,6 +138,24 @@ def headline(study: Study) -> tuple[str, str]:
     return "mixed" if helps and hurts else "helps" if helps else "hurts", " ".join(sentences)
 
 
+def asks_for_saturation(study: Study) -> bool:
+    """Whether all arms learn from the real images alone, plainly or with ordinary augmentation, as --saturation asks.
+
+    The answer is then whether more images of any kind could help.
+    """
+    return len(study.budgets) > 1 and {"real"} <= set(study.arms) <= {*YARDSTICKS, "floor"}
+
+
+def _saturation(study: Study) -> tuple[str, str]:
+    if study.learning is None:
+        return "unknown", (
+            f"No learning curve can be fitted yet: it takes {LEAST_BUDGETS} budgets of different sizes, and a repeat "
+            "that has all of them."
+        )
+    words = {"could help": "helps", "no measurable help": "nothing"}
+    return words.get(study.learning.answer, "unknown"), study.learning.sentence()
+
+
 def _at(group: list[Difference], *, numbers: bool = False) -> str:
     """'10 real images per class (+1.2 points) and all real images (+0.3 points)'; '10 and 20 real images per class'.
 
@@ -159,6 +182,8 @@ def budget_in_short(budget: str) -> str:
 
 def certainty(study: Study) -> str:
     """How sure the answer is, in one sentence; empty where there is none."""
+    if asks_for_saturation(study):
+        return ""
     found = [each for each in answers(study) if each.p is not None]
     if not found:
         return ""

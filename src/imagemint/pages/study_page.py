@@ -9,7 +9,7 @@ import csv
 import io
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,13 @@ from imagemint.pages.html import Cell, Html, cell, data_uri, element, items, joi
 from imagemint.pages.study_copies import Pair, copies
 from imagemint.runs import Run
 from imagemint.studies import study as studies
-from imagemint.studies.advice import LEAST_BUDGETS, advice, not_tried, yardstick
+from imagemint.studies.advice import advice, not_tried, yardstick
 from imagemint.studies.arms import FREE, find_arm
 from imagemint.studies.folder import write_recipe
 from imagemint.studies.plan import Settings, budget_in_words
 from imagemint.studies.results import Study as Study
 from imagemint.studies.results import open_study
-from imagemint.studies.statistics import SCORES, fit_curve
+from imagemint.studies.statistics import SCORES
 from imagemint.studies.verdict import Difference, Interval, amount, points
 from imagemint.words import counted, listed, shortened
 
@@ -104,7 +104,8 @@ def _answer(study: Study) -> Html:
     parts = [element("p", text, class_="headline")]
     if lines := [line for line in (answer.certainty(study), *answer.in_real_images(study)) if line]:
         parts.append(element("p", " ".join(lines), class_="sure"))
-    if asked := question(study):
+    asked = None if answer.asks_for_saturation(study) else question(study)
+    if asked:
         arm, baseline = asked
         parts += [
             element("div", *map(_card, answer.answers(study)), class_="cards"),
@@ -284,7 +285,7 @@ def _curves(study: Study) -> Html | None:
     main = [(arm, row) for arm, row in everything if arm in compared or arm in MAIN_ARMS]
     if 0 < len(main) < len(everything):
         panels.append(draw("The same, enlarged", main))
-    if fitted := _fitted(study, everything, at):
+    if fitted := _fitted(study, everything):
         panels.append(fitted)
     worth = [line for each in answer.answers(study) if (line := answer.worth_of(study, each))]
     return join(
@@ -308,20 +309,21 @@ def _per_class(budget: str, largest: float) -> float:
     return largest * float(budget.rstrip("%")) / 100 if "%" in budget else largest
 
 
-def _fitted(study: Study, levels: list[tuple[str, list[Interval | None]]], at: Mapping[str, float]) -> Html | None:
+def _fitted(study: Study, levels: list[tuple[str, list[Interval | None]]]) -> Html | None:
     """The learning curve that is fitted to the yardstick, and what it foretells."""
-    base = yardstick(study)
-    row = next((row for arm, row in levels if arm == base), [])
-    known = [(size, each) for size, each in zip(at.values(), row, strict=False) if each]
-    sizes = [size for size, _ in known]
-    if base is None or len(known) < LEAST_BUDGETS or min(np.diff(sizes)) <= 0:
+    found = study.learning
+    if found is None:
         return None
-    best = 1.0 if SCORES[study.score].scale == 100 else 0.0  # of the score; the curve is of what is missing
-    curve = fit_curve(sizes, [best - each.mean for _, each in known])
-    return figures.fitted_curve(base, known, lambda n: best - curve.error(n), study.score)
+    row = next(row for arm, row in levels if arm == found.arm)
+    known = list(zip(found.images, [each for each in row if each], strict=True))
+    best = SCORES[study.score].best
+    return figures.fitted_curve(found.arm, known, lambda n: best - found.curve.error(n), study.score)
 
 
 def _saturation(study: Study) -> Html | None:
+    """Whether more examples still help: by the fitted curve, or where there is none by the two largest budgets."""
+    if study.learning:
+        return element("p", element("b", "Saturation check."), f" {study.learning.sentence()}")
     each = study.saturation()
     if each is None:
         return None
