@@ -208,11 +208,13 @@ def class_differences(each: Difference, names: Mapping[int, str], reach: float) 
         axes.set_xlim(-1.08 * reach, 1.08 * reach)
         axes.xaxis.set_major_formatter(lambda value, _: points(value))
         axes.set_xlabel("points: left hurts, right helps")
+        axes.locator_params(axis="x", nbins=5)
         axes.set_title(budget_in_short(each.budget))
         axes.spines.left.set_visible(False)
         axes.tick_params(axis="y", length=0)
 
-    return figure(draw, 4, 0.9 + 0.27 * len(names), f"Difference for each class, {budget_in_words(each.budget)}")
+    width = 3.4 + 0.06 * max(len(shortened(name, _NAME + 4)) for name in names.values())
+    return figure(draw, width, 0.9 + 0.27 * len(names), f"Difference for each class, {budget_in_words(each.budget)}")
 
 
 def span(i: Interval) -> tuple[float, float]:
@@ -246,7 +248,8 @@ def confusion(arm: str, share: np.ndarray, classes: Sequence[str], worst: float)
         for spine in axes.spines.values():
             spine.set(visible=True, edgecolor="#dddddd")
 
-    return figure(draw, 5, 5, f"Confusion matrix of {arm}")
+    side = 5 + (0.05 * max(map(len, names)) if len(names) <= CROWDED else 0)  # names take room from the squares
+    return figure(draw, side, side, f"Confusion matrix of {arm}")
 
 
 def trained(histories: Mapping[str, Sequence[Sequence[Look]]]) -> Html:

@@ -306,6 +306,7 @@ svg{display:block;width:100%;height:auto;fill:var(--mint)}
  .wide table:not(.rows) td em{margin-left:auto}
  .wide table:not(.rows) td.none{background:none}
 }
+@page{margin:14mm}
 @media print{
  :root{--paper:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#bbb;--track:#eee;--good:#0b7a55;--good-soft:#fff;
   --bad:#b3361f;--bad-soft:#fff;--none:#444;--amber:#8f5400;--amber-soft:#fff;color-scheme:light}
@@ -317,8 +318,10 @@ svg{display:block;width:100%;height:auto;fill:var(--mint)}
  table{font-size:8.5pt}
  table.rows{font-size:6.5pt}
  th,td{padding:3px 8px 3px 0}
- thead th,td small,.plain th{white-space:normal}
+ thead th,.plain th{white-space:normal}
  h2,h3,caption{break-after:avoid}
+ .figures{grid-template-columns:1fr 1fr}
+ .sure,.headline{max-width:none}
  tr,.row,figure,.figure,.card,.pairs figure,.story{break-inside:avoid}
 }
 """

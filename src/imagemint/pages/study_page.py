@@ -366,15 +366,15 @@ def _by_class(study: Study) -> Html | None:
         for row in answer.class_table(study, focus)
         if row.label in names
     ]
-    heads = ["", "test images", shortened(focus.baseline, 30), shortened(focus.arm, 30), "difference, points"]
+    heads = ["", "test images", shortened(focus.baseline, 30), shortened(focus.arm, 30), "difference"]
     parts = [
         element("h2", "Class by class"),
         element("p", " ".join(answer.gains_and_losses(study, focus))),
         table(heads, rows, "numbers"),
         note(
             f"Recall: per cent of the test images of each class that were recognised, with "
-            f"{budget_in_words(focus.budget)}.{fewer} A sign and colour mark an interval that leaves out 0; with so "
-            "many classes some do so by chance: take it as a hint where to look."
+            f"{budget_in_words(focus.budget)}; differences in points.{fewer} A sign and colour mark an interval "
+            "that leaves out 0; with so many classes some do so by chance: take it as a hint where to look."
         ),
     ]
     if any(each.interval.low is not None for each in found):
