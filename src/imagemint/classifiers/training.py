@@ -78,6 +78,7 @@ def train_classifier(
     augment: Augment | None = None,
     weights: np.ndarray | None = None,
     class_weights: np.ndarray | None = None,
+    kind: Kind | None = None,
     watched: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
     looks: int = LOOKS,
     advance: Advance = lambda amount=1, note="": None,
@@ -86,22 +87,23 @@ def train_classifier(
 
     `labels` are int64 `[n]` in 0..classes-1, or soft: float `[n, classes]`, each row a distribution. `weights` (float
     `[n]`) and `class_weights` (float `[classes]`) say how much an image counts; only their proportions matter.
-    `augment` gets images in [-1, 1] and a generator, some batches at a time. Sets of labelled images in `watched` are
-    looked at `looks` times over the training, at its end for the last time, and change nothing: see `history` of the
-    result. Initial weights depend on `seed` and the shapes alone, not on the data. `advance` hears of all images.
+    `kind` stands in place of the plan's row of CLASSIFIERS. `augment` gets images in [-1, 1] and a generator, some
+    batches at a time. Sets of labelled images in `watched` are looked at `looks` times over the training, at its end
+    for the last time, and change nothing: see `history` of the result. Initial weights depend on `seed` and the
+    shapes alone, not on the data. `advance` hears of all images.
     """
     plan = plan or ClassifierPlan()
     assert len(pixels) == len(labels) > 0, (len(pixels), len(labels))
     targets = _targets(labels, classes)
     _, channels, h, w = pixels.shape
-    if plan.classifier.startswith(LINEAR):
+    if kind is None and plan.classifier.startswith(LINEAR):
         network = read_outside(plan.classifier[len(LINEAR) :], channels, (h, w))
         importance = _factors(targets, weights, class_weights)
         probe = train_linear(network, pixels, _soft(targets, classes), importance, seed=seed, augment=augment)
         _look(probe, images_seen, watched or {})
         advance(images_seen)
         return probe
-    kind = CLASSIFIERS[plan.classifier]
+    kind = kind or CLASSIFIERS[plan.classifier]
     seeds.seed_layers(seed, "classifier")
     net = kind.build(channels, (h, w), classes).train()
     first = plan.learning_rate or kind.learning_rate

@@ -12,7 +12,7 @@ import numpy as np
 
 from imagemint import files
 from imagemint.studies import statistics
-from imagemint.studies.arms import ARMS, find_arm
+from imagemint.studies.arms import ARMS, USUALLY, find_arm
 from imagemint.studies.plan import budget_in_words
 from imagemint.studies.results import Study
 from imagemint.studies.saturation import LEAST_BUDGETS as LEAST_BUDGETS
@@ -175,7 +175,8 @@ def _minutes(study: Study, budget: str, arm: str, base: str) -> float:
         for name in (arm, base)
     }
     seconds = max(took[arm] - took[base], 0.0)
-    if minting := find_arm(arm).minting:
+    kind = find_arm(arm)
+    if minting := kind.minting or (USUALLY if kind.discriminator else None):
         runs = [study.cell(budget, repeat).run_of(minting.recipe) for repeat in study.repeats(budget, arm)]
         seconds += float(np.mean([_clock(run) for run in runs])) if runs else 0.0
     return seconds / 60

@@ -263,6 +263,7 @@ class Arm:
     subject: str = ""  # how the answer begins, where the arm is the one that the report is about
     path: str = ""  # of the pack that the arm names
     minting: Minting | None = None  # None: it learns from no minted images
+    discriminator: Literal["", "as it is", "as a start"] = ""  # of the study's GAN: whether it is the classifier
     free: bool = False  # whether it is a rival that needs the real images alone: one of them is the yardstick
 
     @property
@@ -272,13 +273,18 @@ class Arm:
 
     @property
     def minted(self) -> bool:
-        """Whether it learns from minted images, so that there must be a recipe."""
+        """Whether it learns from minted images."""
         return "minted" in self.learns_from
 
     @property
     def added(self) -> bool:
         """Whether it learns from images beside the real ones of the budget."""
         return self.minted or "pack" in self.learns_from
+
+
+def needs_recipe(arm: Arm) -> bool:
+    """Whether a study must name a recipe for it."""
+    return bool(arm.discriminator) or (arm.minting is not None and not arm.minting.recipe)
 
 
 FREE = "best free arm"  # what the first comparison is against: the row of ARMS that is chosen on training images
@@ -393,6 +399,23 @@ ARMS: dict[str, Arm] = {
         images=real_and_noisy,
         against=(FREE, "classic", "mix+classic"),
         subject="As a regulariser, noisy minted images",
+    ),
+    "semi-supervised": Arm(
+        about="the discriminator of a semi-supervised GAN as the classifier (Salimans et al. 2016)",
+        images=real,
+        learns_from=("real",),
+        against=FAIR,
+        subject="In place of a classifier, the discriminator",
+        discriminator="as it is",
+    ),
+    "pretrained": Arm(
+        about="as classic, with a network that starts from the discriminator of the GAN",
+        images=real,
+        learns_from=("real",),
+        augment="classic",
+        against=FAIR,
+        subject="Starting from the discriminator",
+        discriminator="as a start",
     ),
     "class-shares": _mix(
         "as classic, with minted images in place of a share of the real ones of each class",

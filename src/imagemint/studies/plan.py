@@ -19,7 +19,7 @@ from imagemint.classifiers.plan import ClassifierPlan, Decay
 from imagemint.errors import RecipeError, StudyError
 from imagemint.recipe import AnyRecipe
 from imagemint.settings import Strict, in_words
-from imagemint.studies.arms import ARMS, FORMS, OTHERS, USUAL, find_arm, in_order, known
+from imagemint.studies.arms import ARMS, FORMS, OTHERS, USUAL, find_arm, in_order, known, needs_recipe
 from imagemint.studies.statistics import SCORES
 from imagemint.words import counted, split_list
 
@@ -255,11 +255,11 @@ def make_plan(recipe: str | Path | AnyRecipe | None, *, saturation: bool = False
         raise StudyError(f"epochs {plan.epochs:g} and images {plan.images}", "one of the two", "leave one out")
     if "class-shares" in plan.arms and not plan.class_shares:
         raise StudyError("arm class-shares and no shares", "a share of each class", "say --class-shares NAME=P,...")
-    minting = [name for name in plan.arms if (each := find_arm(name).minting) and not each.recipe]
+    minting = [name for name in plan.arms if needs_recipe(find_arm(name))]
     if minting and plan.recipe is None:
         raise StudyError(
             f"arm {minting[0]} and no recipe",
-            "a recipe to mint with",
+            "a recipe to train a GAN with",
             "say --recipe NAME (see imagemint recipes), or leave out " + ", ".join(minting),
         )
     if plan.recipe is not None:

@@ -15,7 +15,7 @@ from imagemint.augment import AUGMENTATIONS
 from imagemint.augment import augment as augmented
 from imagemint.classifiers import Classifier, Evaluation, evaluate, train_classifier
 from imagemint.classifiers.network import History
-from imagemint.classifiers.training import Augment
+from imagemint.classifiers.training import Augment, Kind
 from imagemint.config import load_recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.rewriting import rewrite
@@ -24,8 +24,10 @@ from imagemint.metrics.scores import SCORES
 from imagemint.minting import mint
 from imagemint.progress import Advance, progress
 from imagemint.recipe import AnyRecipe
+from imagemint.runfolder import Run
 from imagemint.studies import statistics
-from imagemint.studies.arms import Arm, Images, Minting, Need, Sources, TrainingSet, find_arm, free_arms
+from imagemint.studies.arms import USUALLY, Arm, Images, Minting, Need, Sources, TrainingSet, find_arm, free_arms
+from imagemint.studies.discriminators import judge_of, started_from
 from imagemint.studies.folder import FIRST_SCORE, Cell, Look, Row, save_classes, save_log_probabilities
 from imagemint.studies.material import Material
 from imagemint.studies.plan import StudyPlan, images_of
@@ -59,7 +61,7 @@ def compute_rows(cell: Cell, plan: StudyPlan, material: Material, arms: Sequence
         for name in arms:
             started, arm = time.monotonic(), find_arm(name)
             pack = minted[arm.minting] if arm.minting else None
-            added, fingerprint = None, pack.fingerprint if pack else None
+            seen, added, fingerprint = images_seen, None, pack.fingerprint if pack else None
             if arm.path:
                 added, note = material.added[name]
                 fingerprint = note.fingerprint
@@ -79,7 +81,14 @@ def compute_rows(cell: Cell, plan: StudyPlan, material: Material, arms: Sequence
             else:
                 taught_with = arm.images(sources)
                 watched = {"training": _some(_certain(taught_with), plan), "test": _some(material.test, plan)}
-                net = teach(arm, taught_with, partial(advance, note=name), watched=watched)
+                run = trained(cell, plan, subset, USUALLY) if arm.discriminator else None
+                if run is not None and arm.discriminator == "as it is":
+                    net: Classifier = judge_of(run)
+                    seen = run.images_seen
+                    advance(images_seen, name)
+                else:
+                    kind = started_from(run) if run is not None else None
+                    net = teach(arm, taught_with, partial(advance, note=name), watched=watched, kind=kind)
                 found, history = evaluate(net, *material.test), net.history
             chosen = _held_out(arm, sources, plan, teach, advance) if name in chosen_among else None
             save_classes(cell.predictions(name), found.predictions)
@@ -94,7 +103,7 @@ def compute_rows(cell: Cell, plan: StudyPlan, material: Material, arms: Sequence
                 n_real=taught_with.n_real if taught_with else 0,
                 n_minted=taught_with.n_added if taught_with else 0,
                 n_test=len(material.test.labels),
-                images_seen=images_seen if taught_with else 0,
+                images_seen=seen if taught_with else 0,
                 seed=_classifier_seed(cell, plan),
                 subset=subset.fingerprint,
                 minted=fingerprint,
@@ -141,15 +150,20 @@ def minted_pack(cell: Cell, plan: StudyPlan, subset: Pack, minting: Minting) -> 
     counts = minting.counts(Need(subset.counts(), plan.minted_per_class, plan.rare, plan.shares))
     if not any(counts.values()):
         return None
-    run = train(
+    run = trained(cell, plan, subset, minting)
+    screening: dict[str, Any] = {"keep": SCREENED, "pack": subset} if minting.screened else {}
+    return mint(run, dest, counts=counts, seed=plan.seed_for("mint", cell.budget, cell.repeat), **screening)
+
+
+def trained(cell: Cell, plan: StudyPlan, subset: Pack, minting: Minting) -> Run:
+    """The training of the recipe of a minting on the subset, from its newest checkpoint where it has begun."""
+    return train(
         subset,
         recipe_of(plan, minting),
         cell.run_of(minting.recipe),
         seed=plan.seed_for("gan", cell.budget, cell.repeat),
         resume=True,
     )
-    screening: dict[str, Any] = {"keep": SCREENED, "pack": subset} if minting.screened else {}
-    return mint(run, dest, counts=counts, seed=plan.seed_for("mint", cell.budget, cell.repeat), **screening)
 
 
 def recipe_of(plan: StudyPlan, minting: Minting) -> AnyRecipe:
@@ -187,6 +201,7 @@ def _taught(
     advance: Advance,
     purpose: str = "classifier",
     watched: Mapping[str, Images] | None = None,
+    kind: Kind | None = None,
 ) -> Classifier:
     """A classifier that learned from `taught_with`."""
     return train_classifier(
@@ -198,6 +213,7 @@ def _taught(
         plan=plan.classifier_plan,
         augment=_augmentation(arm, plan),
         weights=taught_with.weights,
+        kind=kind,
         watched=watched,
         looks=LOOKS,
         advance=advance,

@@ -28,7 +28,8 @@ from imagemint.jobs import FanOut, Task, one_thread, places, side_by_side
 from imagemint.methods import method_of
 from imagemint.progress import say
 from imagemint.recipe import DESCRIBES
-from imagemint.studies.arms import OTHERS, RARE, find_arm, rare_classes, unequal
+from imagemint.studies.arms import OTHERS, RARE, USUALLY, find_arm, rare_classes, unequal
+from imagemint.studies.discriminators import check_discriminator
 from imagemint.studies.folder import (
     FIRST_SCORE,
     About,
@@ -263,7 +264,8 @@ def _remarks(plan: StudyPlan, material: Material) -> list[str]:
 def _check_recipe(plan: StudyPlan, material: Material) -> None:
     """Raise what `train` or `mint` would raise for the smallest budget, hours from now."""
     mintings = {minting.recipe: minting for arm in plan.arms if (minting := find_arm(arm).minting)}
-    if not mintings:
+    judges = {arm: use for arm in plan.arms if (use := find_arm(arm).discriminator)}
+    if not mintings and not judges:
         return
     classes, pack = material.classes, material.pack
     rows = subset_rows(plan.budgets[0], 0, plan.seed, material.pool)
@@ -278,6 +280,8 @@ def _check_recipe(plan: StudyPlan, material: Material) -> None:
                 f"networks that can mint each of the {len(classes)} classes",
                 "choose a class-conditional recipe (imagemint recipes), or arms without minted images",
             )
+    for arm, use in judges.items():
+        check_discriminator(check_fits(smallest, recipe_of(plan, USUALLY), seed=plan.seed), arm, use)
 
 
 def _settled(out: Path, plan: StudyPlan, material: Material, test: Pack) -> tuple[StudyFacts, list[Row]]:
