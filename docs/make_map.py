@@ -26,6 +26,7 @@ ROOMS = {
     "sweeps": "many trainings of one plan, and the best of them",
     "pages": "packs, runs and studies as pages to look at",
     "studio": "a web page for every verb",
+    "tracking": "runs posted to MLflow and TensorBoard, beside the training",
     "cluster": "tasks on other machines; nothing in the core knows of it",
     "cli": "the command line",
 }

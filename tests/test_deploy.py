@@ -16,6 +16,7 @@ import yaml
 
 from imagemint.data.pack import open_pack
 from imagemint.runs import open_run
+from tests.test_documents import options_of
 
 ROOT = Path(__file__).parents[1]
 KUBERNETES = sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml"))
@@ -100,6 +101,32 @@ def test_nothing_runs_as_root_or_gains_rights() -> None:
 
 def test_the_batch_script() -> None:
     passes(tool("shellcheck"), BATCH)
+
+
+# --- the commands exist ---
+
+
+def shown() -> Iterator[list[str]]:
+    for _, tree in documents():
+        for each in containers(tree):
+            if "args" in each:
+                yield ["imagemint", *each["args"]]
+        if "entrypoint" in tree.get("spec", {}):
+            yield tree["spec"]["entrypoint"].split()
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    yield ["imagemint", *compose["monitor"]["command"].split()]
+    for found in re.finditer(r"imagemint ((?:pack|train) .*)$", compose["trainer"]["command"][0], re.MULTILINE):
+        yield ["imagemint", *found[1].split()]
+    line = re.search(r'^"\$imagemint" (train .*) &$', BATCH.read_text(), re.MULTILINE)
+    assert line
+    yield ["imagemint", *line[1].split()]
+
+
+@pytest.mark.parametrize("words", list(shown()), ids=" ".join)
+def test_commands_exist(words: list[str]) -> None:
+    name, options = options_of(words)
+    unknown = [word for word in words if re.fullmatch("--[a-z-]+", word) and word not in options]
+    assert not unknown, f"{name} has no {unknown}"
 
 
 # --- they do what they say ---

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,7 @@ from imagemint.cli_hub import pull, push
 from imagemint.cli_options import changed, options_of
 from imagemint.cli_studio import studio
 from imagemint.cli_sweep import OnOption, sweep
+from imagemint.cli_track import TrackOption, monitor, track
 from imagemint.errors import ImagemintError
 from imagemint.studies.plan import StudyPlan, read_plan
 from imagemint.words import counted, listed, shown, split_list
@@ -36,6 +38,8 @@ app.add_typer(edit_app, name="edit")
 app.command()(sweep)
 app.command()(push)
 app.command()(pull)
+app.command()(monitor)
+app.command()(track)
 
 
 def _version(wanted: bool) -> None:
@@ -207,21 +211,23 @@ def train(
     settings: SetOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that is in the folder.")] = False,
     device: DeviceOption = None,
+    track: TrackOption = None,
 ) -> None:
     """Train a GAN on a pack. Ctrl-C saves; --resume continues as if it had never stopped."""
     from imagemint.config import load_recipe
 
     progress.if_stopped("the same command with --resume goes on")
-    made = imagemint.train(
-        pack,
-        load_recipe(recipe, _settings(settings)),
-        run,
-        seed=seed,
-        epochs=epochs,
-        images=images,
-        resume=resume,
-        device=device,
-    )
+    with _posting(run, track):
+        made = imagemint.train(
+            pack,
+            load_recipe(recipe, _settings(settings)),
+            run,
+            seed=seed,
+            epochs=epochs,
+            images=images,
+            resume=resume,
+            device=device,
+        )
     for finding in made.findings():
         _print(finding)
     _print(f"{made.path}: {made.images_seen:,} images seen; samples in {made.samples()[-1]}")
@@ -367,6 +373,7 @@ def study(
     ] = None,
     on: OnOption = None,
     as_json: JsonOption = False,
+    track: TrackOption = None,
     **plan: Any,
 ) -> None:
     """Find out whether minted images help a classifier, and write the report. A stopped study continues."""
@@ -383,7 +390,8 @@ def study(
     from imagemint.cluster import fan_out
 
     options |= {"saturation": saturation, "jobs": jobs, "fan_out": fan_out(on)}
-    made = imagemint.study(pack, test, recipe, out, **options)
+    with _posting(out, track):
+        made = imagemint.study(pack, test, recipe, out, **options)
     if as_json:
         _print_json(made.to_json())
     else:
@@ -476,6 +484,15 @@ def _print(line: object) -> None:
 def _print_json(value: Any) -> None:
     """One JSON object in ASCII, whatever the encoding of the terminal or pipe."""
     print(json.dumps(value, allow_nan=False))
+
+
+def _posting(path: Path, to: list[str] | None) -> AbstractContextManager[None]:
+    """Post what is written at `path` while the block goes on; nothing is loaded where nobody asks for it."""
+    if not to:
+        return nullcontext()
+    from imagemint.tracking import following
+
+    return following(path, to)
 
 
 def _one_line(pack: imagemint.Pack) -> str:

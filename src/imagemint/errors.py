@@ -72,6 +72,10 @@ class StudyError(ImagemintError):
     """A study cannot be set up, or is not the one that the folder holds."""
 
 
+class TrackingError(ImagemintError):
+    """Runs cannot be posted to a server or folder, or a monitor cannot be started."""
+
+
 class HubError(ImagemintError):
     """Something cannot be sent to the Hugging Face hub, or fetched from it."""
 
