@@ -344,7 +344,7 @@ def test_postgresql(digits: imagemint.Pack, run: imagemint.Run, tmp_path: Path) 
     if user:
         shutil.chown(home, "nobody")
     data = Path(home) / "data"
-    init = [bins / "initdb", "-D", data, "-U", "mlflow", "-A", "trust"]
+    init = [str(bins / "initdb"), "-D", str(data), "-U", "mlflow", "-A", "trust"]
     subprocess.run(init, check=True, stdout=subprocess.DEVNULL, cwd="/", **user)
     options = ["-D", str(data), "-p", str(port), "-k", home, "-c", "listen_addresses=127.0.0.1"]
     postgres = subprocess.Popen([bins / "postgres", *options], stderr=subprocess.DEVNULL, cwd="/", **user)

@@ -52,7 +52,7 @@ class Store:
     @staticmethod
     def at(address: str) -> Store:
         """Raises PackError where fsspec has no way there, or the library for it is missing."""
-        import fsspec  # type: ignore[import-untyped]
+        import fsspec
 
         scheme = address.partition(":")[0]
         try:
