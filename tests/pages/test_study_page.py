@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -213,3 +215,18 @@ def test_a_study_of_real_images_alone_answers_whether_more_would_help(tmp_path: 
         assert headline and headline[1].startswith(word) and "Would more images help?" in html
         assert "Fitted curve" in html or "The learning curve that was fitted" in html
         assert word in (study.path / "report.md").read_text(encoding="utf-8")
+
+
+def test_copies_of_test_images_are_shown_while_the_packs_are_there(tmp_path: Path) -> None:
+    pixels, labels = digits()
+    names = ["cat", "dog", "owl"]
+    packs = [write(tmp_path / name, pixels[:30], labels[:30] % 3, names) for name in ("real", "test")]
+    study = made_study(tmp_path / "out", as_if(), about={"near": 2, "twins": ((4, 7), (5, 5))})
+    facts = study.facts.model_dump(mode="json")
+    for side, pack in zip(("pack", "test"), packs, strict=True):
+        facts["about"][side]["path"], facts["settings"][side] = str(pack.path), pack.fingerprint
+    (study.path / "study.json").write_text(json.dumps(facts))
+    assert "training image 4, test image 7" in report(study.path).read_text(encoding="utf-8")
+    shutil.move(packs[0].path, tmp_path / "elsewhere")
+    html = report(study.path).read_text(encoding="utf-8")
+    assert "2 near copies of test images" in html and "have been moved" in html

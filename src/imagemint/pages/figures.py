@@ -37,6 +37,7 @@ _COLOURS = {
 }
 _MORE_COLOURS = ("#7a5195", "#009e73", "#cc79a7", "#0072b2", "#d55e00", "#56b4e9", "#e69f00", "#1a1a1a")  # of others
 _MARKERS = "osD^vPX*<>hp"
+_DECIMALS = 12  # classes beyond which a confusion matrix has no room for decimals
 _LEGEND_INSIDE = 5  # lines beyond which the legend stands beneath the axes
 FORETOLD = 4  # times the largest number of real images: how far a fitted curve is drawn
 _WORD_COLOURS = {"helps": "#0b7a55", "hurts": "#b3361f"}
@@ -207,7 +208,7 @@ def class_differences(each: Difference, names: Mapping[int, str], reach: float) 
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xlim(-1.08 * reach, 1.08 * reach)
         axes.xaxis.set_major_formatter(lambda value, _: points(value))
-        axes.set_xlabel("points: left hurts, right helps")
+        axes.set_xlabel("points")
         axes.locator_params(axis="x", nbins=5)
         axes.set_title(budget_in_short(each.budget))
         axes.spines.left.set_visible(False)
@@ -226,6 +227,7 @@ def confusion(arm: str, share: np.ndarray, classes: Sequence[str], worst: float)
     """Float `[k, k]`, share of each true class (row) by answer (column); mistakes coloured up to `worst`."""
     off_diagonal = ~np.eye(len(classes), dtype=bool)
     names = [shortened(name, _NAME + 4) for name in classes]
+    least = 0.005 if len(names) > _DECIMALS else 0  # of the shares that are written, then in whole per cent
 
     def draw(axes: Axes) -> None:
         axes.imshow(np.where(off_diagonal & (share > 0), share, np.nan), cmap="OrRd", vmin=0, vmax=worst)
@@ -234,9 +236,9 @@ def confusion(arm: str, share: np.ndarray, classes: Sequence[str], worst: float)
             axes.set_xticks(range(len(names)), names, **turned)
             axes.set_yticks(range(len(names)), names, fontsize=7.5)
             for (row, column), value in np.ndenumerate(share):
-                if value > 0:
+                if value > 0 and value >= least:
                     colour = "w" if row != column and value > 0.6 * worst else "#333333"
-                    text = f"{100 * value:.0f}" if value >= 0.0995 else f"{100 * value:.1f}"
+                    text = f"{100 * value:.0f}" if value >= 0.0995 or least else f"{100 * value:.1f}"
                     axes.text(column, row, text, ha="center", va="center", size=7, color=colour)
         else:
             axes.set_xticks([])

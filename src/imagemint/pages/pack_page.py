@@ -83,11 +83,21 @@ def _code(text: str) -> Html:
     return join(element("code", part) if k % 2 else part for k, part in enumerate(parts))
 
 
+def _size(of: int) -> str:
+    """Bytes in the unit that suits them.
+
+    >>> _size(38_400), _size(47_040_000), _size(614_000_000)
+    ('38 kB', '47.0 MB', '0.6 GB')
+    """
+    if of < 1e6:
+        return f"{of / 1e3:,.0f} kB"
+    return f"{of / 1e6:,.1f} MB" if of < 1e8 else f"{of / 1e9:,.1f} GB"
+
+
 def _tiles(found: Inspection) -> Html:
     pack = found.pack
     height, width = pack.size
     sizes = list(pack.counts().values()) or [0]
-    megabytes = pack.pixels.nbytes / 1e6
     values = {
         "images": f"{len(pack):,}",
         "classes": f"{len(pack.classes):,}",
@@ -96,7 +106,7 @@ def _tiles(found: Inspection) -> Html:
         "smallest class": f"{min(sizes):,}",
         "unlabelled": f"{pack.unlabelled():,}",
         "repeated": f"{found.duplicates.repeated:,}",
-        "on disk": f"{megabytes:,.1f} MB" if megabytes < 100 else f"{megabytes / 1000:,.1f} GB",
+        "on disk": _size(pack.pixels.nbytes),
     }
     cards = (
         element("div", element("div", what, class_="where"), element("div", value, class_="number"), class_="card")

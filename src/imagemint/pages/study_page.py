@@ -382,8 +382,8 @@ def _by_class(study: Study) -> Html | None:
         parts += [
             figures.figures([figures.class_differences(each, names, reach) for each in found]),
             note(
-                "Lines are 95 % intervals. A triangle that points up: the interval lies above 0; down: below; a dot: "
-                "it holds 0."
+                "Right of 0: gains. Lines are 95 % intervals. A triangle that points up: the interval lies above 0; "
+                "down: below; a dot: it holds 0."
             ),
         ]
     return join(parts)
