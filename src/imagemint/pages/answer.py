@@ -111,7 +111,7 @@ def headline(study: Study) -> tuple[str, str]:
     if any(each.word == "too few repeats" for each in found):
         helping = "minted images help" if arm.minted else f"{arm_name(asked[0])} helps"
         few = f"This study cannot say yet whether {helping}: one repeat says nothing about chance."
-        return "unknown", f"{few} Run {ENOUGH_REPEATS}."
+        return "unknown", f"{few} Run {ENOUGH_REPEATS} repeats."
     if not found:  # the best free arm is not chosen before all free arms have a row
         return "unknown", "The arms that are to be compared are not all trained yet."
     helps, hurts, nothing = (

@@ -225,7 +225,7 @@ th.arm,.plain th{min-width:9em}
 tbody th i{font-weight:400;color:var(--soft)}
 th small,td small{display:block;font-weight:400;color:var(--soft)}
 td small{white-space:nowrap}
-td em{font-style:normal;font-size:12.5px;color:var(--soft)}
+td em{display:block;font-style:normal;font-size:12.5px;color:var(--soft)}
 td.helps b,td.helps em{color:var(--good)}
 td.hurts b,td.hurts em{color:var(--bad)}
 td.helps{background:var(--good-soft)}

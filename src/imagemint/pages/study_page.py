@@ -689,7 +689,8 @@ def _twins(study: Study) -> Html | None:
 def _method(study: Study) -> Html:
     about, settings, extent = study.facts.about, study.facts.settings, study.facts.extent
     arms = [find_arm(each) for each in extent.arms]
-    leak = "No training image is an exact copy of a test image."
+    kinds = "an exact copy" if about.near is None else "an exact or near copy"
+    leak = f"No training image is {kinds} of a test image."
     if about.leaked or about.near:
         leak = "Copies of test images were left out of the training pack."
     said = {
