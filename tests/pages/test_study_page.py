@@ -6,12 +6,15 @@ import csv
 import json
 import re
 import shutil
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from imagemint.errors import StudyError
+from imagemint.metrics.copies import nearness
 from imagemint.pages import answer, figures
 from imagemint.pages.study_copies import copies
 from imagemint.pages.study_page import report
@@ -230,3 +233,27 @@ def test_copies_of_test_images_are_shown_while_the_packs_are_there(tmp_path: Pat
     shutil.move(packs[0].path, tmp_path / "elsewhere")
     html = report(study.path).read_text(encoding="utf-8")
     assert "2 near copies of test images" in html and "have been moved" in html
+
+
+def test_measures_stand_on_the_page_with_what_they_say_of_copies(tmp_path: Path) -> None:
+    near = nearness(np.arange(30.0), np.arange(30.0) + 100, 0)
+    measured = {
+        "value": 1.5,
+        "low": 1.0,
+        "high": 2.0,
+        "floor": 0.5,
+        "n_real": 60,
+        "n_minted": 70,
+        "direction": "lower",
+    }
+    study = made_study(tmp_path / "out", as_if())
+    said = {"verdict": "copies are likely: look", "per_class": {"<i>cat": asdict(near)}}
+    found = {"values": {"fd_lenet": measured}, "minted": "m", "against": "a", "judge": "j", "copies": said}
+    study.measures.write_text(json.dumps(found))
+    text = report(study).read_text(encoding="utf-8")
+    assert "Copies are likely: look." in text and "&lt;i&gt;cat" in text and "lower is better" in text
+    assert "100 %" in text  # every minted image is nearer than every held-out one
+    said["per_class"] = {"cat": {"share": 1}}
+    study.measures.write_text(json.dumps(found))
+    with pytest.raises(StudyError, match="is damaged"):
+        report(study)

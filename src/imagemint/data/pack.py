@@ -585,7 +585,7 @@ def fingerprint_of(pack: Pack) -> str:
     """The fingerprint of what is on the disk, read through; the manifest's, unless the files have changed.
 
     >>> import imagemint
-    >>> made = imagemint.pack("digits", "digits.pack")
+    >>> made = imagemint.pack("digits", "whole.pack")
     >>> fingerprint_of(made) == made.fingerprint
     True
     """

@@ -569,6 +569,7 @@ def _measures(study: Study) -> Html | None:
         }
         rows = [_measure(key, each) for key, each in measured.items()]
         prints = [element("code", str(found[key])[:12]) for key in ("minted", "against", "judge")]
+        by_class = _copies_by_class(found.get("copies", {}))
     except FileNotFoundError:
         return None
     except (files.Damaged, AttributeError, KeyError, TypeError, ValueError):
@@ -585,8 +586,20 @@ def _measures(study: Study) -> Html | None:
                 "its 95 % interval. The Fréchet distance has nothing to do with FID's numbers. ",
                 *("Minted pack ", minted, " against ", against, ", judge ", judge, "."),
             ),
+            by_class,
         ]
     )
+
+
+def _copies_by_class(found: dict[str, Any]) -> Html | None:
+    """What `measure` says of copies, in words and for every class that has images enough; None: nothing."""
+    if "verdict" not in found:
+        return None
+    near = {key: Nearness(**each) for key, each in found["per_class"].items()}
+    rows = [[cell(name(key)), f"{each.n_minted:,}", *_nearness(each)] for key, each in near.items()]
+    words = str(found["verdict"])
+    parts = [element("h3", "Copies in this pack"), element("p", f"{words[:1].upper()}{words[1:]}.")]
+    return join([*parts, table(["", *_COPY_HEADS], rows, "numbers") if rows else None])
 
 
 def _measure(key: str, each: dict[str, Any]) -> list[Cell | str]:
@@ -625,11 +638,10 @@ def _copies(study: Study) -> Html | None:
     ]
     worst = min(found, key=lambda each: (each.near.p_value if each.near else 1.0, each.pairs[0].distance))
     pairs = [(each.minted, each.real, _pair_in_words(study, each)) for each in worst.pairs]
-    heads = ["", "minted images", "nearer than real ones", "very near", ""]
     return join(
         [
             element("h2", "Are minted images copies?"),
-            table(heads, rows),
+            table(["", *_COPY_HEADS, ""], rows),
             note(
                 "From the first repeat, by the mean absolute difference of pixels. Nearer than real ones: of all "
                 "pairs of a minted image and a real one that the generator has not seen, the share in which the "
@@ -644,6 +656,9 @@ def _copies(study: Study) -> Html | None:
             pair_pictures(pairs),
         ]
     )
+
+
+_COPY_HEADS = ("minted images", "nearer than real ones", "very near")
 
 
 def _nearness(near: Nearness | None) -> list[Cell | str]:
