@@ -18,6 +18,7 @@ from imagemint.metrics.copies import nearness
 from imagemint.pages import answer, figures
 from imagemint.pages.study_copies import copies
 from imagemint.pages.study_page import report
+from imagemint.studies.arms import ARMS
 from imagemint.studies.folder import Look, Mark, save_classes
 from imagemint.studies.results import Study
 from tests.digits import digits, write
@@ -257,3 +258,10 @@ def test_measures_stand_on_the_page_with_what_they_say_of_copies(tmp_path: Path)
     study.measures.write_text(json.dumps(found))
     with pytest.raises(StudyError, match="is damaged"):
         report(study)
+
+
+def test_arms_do_not_differ_by_colour_alone() -> None:
+    arms = [*ARMS, "pack:a", "pack:b", "mix:2"]
+    styles = figures.styles_of(arms)
+    assert len({(style.marker, style.linestyle) for style in styles.values()}) == len(arms)
+    assert styles["mix+classic"].linestyle != styles["classic"].linestyle != styles["pack:a"].linestyle

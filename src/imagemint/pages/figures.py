@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -36,7 +37,7 @@ _COLOURS = {
     "mix+strong": "#b8a000",  # Okabe & Ito's yellow, darker, since it is drawn on white
 }
 _MORE_COLOURS = ("#7a5195", "#009e73", "#cc79a7", "#0072b2", "#d55e00", "#56b4e9", "#e69f00", "#1a1a1a")  # of others
-_MARKERS = "osD^vPX*<>hp"
+_MARKERS = "osD^vPX*<>hpd8H+x1234"
 _DECIMALS = 12  # classes beyond which a confusion matrix has no room for decimals
 _LEGEND_INSIDE = 5  # lines beyond which the legend stands beneath the axes
 FORETOLD = 4  # times the largest number of real images: how far a fitted curve is drawn
@@ -185,7 +186,8 @@ def styles_of(arms: Sequence[str]) -> dict[str, Style]:
     """A style for each arm, the same in every figure: dashed with minted images, dotted with those of a pack."""
     others = [arm for arm in arms if arm not in _COLOURS]
     colours = _COLOURS | {arm: _MORE_COLOURS[k % len(_MORE_COLOURS)] for k, arm in enumerate(others)}
-    return {arm: Style(colours[arm], _MARKERS[k % len(_MARKERS)], _line(arm)) for k, arm in enumerate(arms)}
+    markers = {line: cycle(_MARKERS) for line in ("-", "--", ":")}
+    return {arm: Style(colours[arm], next(markers[_line(arm)]), _line(arm)) for arm in arms}
 
 
 def _line(arm: str) -> str:

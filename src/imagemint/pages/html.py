@@ -305,6 +305,7 @@ svg{display:block;width:100%;height:auto;fill:var(--mint)}
  .wide table:not(.rows) td[data-head]:not([data-head=""]){display:flex;flex-wrap:wrap;gap:0 8px}
  .wide td[data-head]:not([data-head=""])::before{content:attr(data-head);color:var(--soft);flex:0 0 30%}
  .wide table:not(.rows) td em{margin-left:auto}
+ .wide table:not(.rows) td small{white-space:normal}
  .wide table:not(.rows) td.none{background:none}
 }
 @page{margin:14mm}
