@@ -30,7 +30,7 @@ ORDER = [
     {"pages", "cards", "publishing", "tracking"},
     {"demo"},
     {"cluster"},
-    {"cli_edit", "cli_hub", "cli_track", "cli_options", "cli_sweep"},
+    {"cli_edit", "cli_hub", "cli_look", "cli_track", "cli_options", "cli_sweep"},
     {"cli", "cli_studio", "__main__", "studio"},  # a job of the studio is a command line
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

@@ -19,6 +19,7 @@ from imagemint import progress
 from imagemint.classifiers.plan import ClassifierPlan
 from imagemint.cli_edit import app as edit_app
 from imagemint.cli_hub import pull, push
+from imagemint.cli_look import compare, show, strip, walk
 from imagemint.cli_options import changed, options_of
 from imagemint.cli_studio import studio
 from imagemint.cli_sweep import OnOption, sweep
@@ -38,6 +39,8 @@ app.add_typer(edit_app, name="edit")
 app.command()(sweep)
 app.command()(push)
 app.command()(pull)
+for verb in (show, strip, walk, compare):
+    app.command()(verb)
 app.command()(monitor)
 app.command()(track)
 
@@ -164,19 +167,6 @@ def info(pack: PackArgument, as_json: JsonOption = False) -> None:
         _print(f"remark: {remark}")
     for each in facts["unreadable"]:
         _print(f"unreadable {each['name']}: {each['problem']}")
-
-
-@app.command()
-def show(
-    pack: PackArgument,
-    out: Annotated[
-        Path, typer.Option("--out", metavar="FILE.html|.png", help="The page (.html) or picture (.png) to write.")
-    ],
-) -> None:
-    """Draw a page about a pack: contact sheet, counts, histograms, duplicates, and warnings."""
-    from imagemint.pages.show import show as draw
-
-    _print(draw(pack, out))
 
 
 @app.command()

@@ -42,15 +42,19 @@ class NetworkMinter:
         """The noise of each image, float32 `[n, z_size]`, from its own seed."""
         return seeds.noise(image_seeds, self.z_size, self.noise).to(self.device)
 
-    @torch.inference_mode()
     def draw(self, image_seeds: Sequence[int], labels: np.ndarray) -> np.ndarray:
-        """As Minter.draw. In evaluation mode and fp32; the network's mode is put back afterwards.
+        """As Minter.draw. Raises what `draw_z` raises."""
+        return self.draw_z(self.z(image_seeds), labels)
+
+    @torch.inference_mode()
+    def draw_z(self, z: Tensor, labels: np.ndarray) -> np.ndarray:
+        """As `draw`, from noise that is given. In evaluation mode and fp32; the network's mode is put back.
 
         Raises TrainingError where the network makes a number that is not finite.
         """
         training = self.generator.training
         self.generator.eval()
-        made = self.generator(self.z(image_seeds), torch.from_numpy(np.asarray(labels, np.int64)).to(self.device))
+        made = self.generator(z, torch.from_numpy(np.asarray(labels, np.int64)).to(self.device))
         self.generator.train(training)
         if not torch.isfinite(made).all():
             remedy = "mint from an earlier checkpoint, or train anew with lower learning rates"

@@ -1,4 +1,4 @@
-"""`imagemint show`: a pack drawn into a file that anybody can open."""
+"""`imagemint show`: a pack, run or study drawn into a file that anybody can open."""
 
 from __future__ import annotations
 
@@ -8,34 +8,43 @@ from imagemint import files
 from imagemint.data.inspection import inspect
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import ImagemintError
+from imagemint.pages.out import check_out
 from imagemint.pages.pack_page import pack_page
 from imagemint.pages.pack_picture import picture
+from imagemint.pages.run_page import run_page
+from imagemint.pages.strip import strip_png
+from imagemint.pages.study_page import report
+from imagemint.runs import Run, open_run
+from imagemint.studies.results import Study, open_study
 
 
-def show(pack: Pack | Path | str, out: Path | str) -> Path:
-    """Draw a pack as one self-contained page (`out` ends in .html) or picture (.png); gives `out`.
+def show(what: Pack | Run | Study | Path | str, out: Path | str) -> Path:
+    """Draw a pack, run or study as one self-contained page (`out` ends in .html); gives `out`.
 
-    Reads the pixels a few times over. Raises ImagemintError, before it reads them, where `out` cannot be written.
+    The page of a study is written into its folder too, as after `imagemint study`. A pack may be drawn as a picture
+    (.png), and so may a run: its strip. Reads the pixels of a pack a few times over. Raises ImagemintError, before it
+    reads them, where `out` cannot be written.
     """
-    out = Path(out)
-    _check_out(out)
-    found = inspect(open_pack(pack))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix.lower() == ".html":
-        files.write_text(out, pack_page(found))
+    out = check_out(out, (".html", ".png"))
+    opened = _opened(what)
+    picture_wanted = out.suffix.lower() == ".png"
+    if isinstance(opened, Pack):
+        found = inspect(opened)
+        files.write_bytes(out, picture(found)) if picture_wanted else files.write_text(out, pack_page(found))
+    elif isinstance(opened, Run):
+        files.write_bytes(out, strip_png(opened)) if picture_wanted else files.write_text(out, run_page(opened))
     else:
-        files.write_bytes(out, picture(found))
+        if picture_wanted:
+            remedy = f"say --out {out.with_suffix('.html')}"
+            raise ImagemintError(f"{out} as the name of a study's page", "a name that ends in .html", remedy)
+        files.write_bytes(out, report(opened).read_bytes())
     return out
 
 
-def _check_out(out: Path) -> None:
-    if out.suffix.lower() not in (".html", ".png"):
-        example = f"{out.stem or 'pack'}.html"
-        raise ImagemintError(
-            f"{out} as the name of the page", "a name that ends in .html or .png", f"try --out {example}"
-        )
-    if out.is_dir():
-        raise ImagemintError(f"{out} is a folder", "the name of a file to write", "choose another name")
-    above = next((each for each in out.parents if each.exists()), None)
-    if above is not None and not above.is_dir():
-        raise ImagemintError(f"{above} is a file", f"a folder for {out.name}", "choose another path")
+def _opened(what: Pack | Run | Study | Path | str) -> Pack | Run | Study:
+    """What is at a path, told by the file that only it has."""
+    if not isinstance(what, (Path, str)):
+        return what
+    if (Path(what) / "run.json").is_file():
+        return open_run(what)
+    return open_study(what) if (Path(what) / "study.json").is_file() else open_pack(what)
