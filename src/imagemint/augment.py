@@ -6,7 +6,7 @@ because gradients flow through it to the images. All randomness comes from the g
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.nn import functional as F
@@ -50,6 +50,26 @@ AUGMENTATIONS: dict[str, Ranges] = {
     # twice (their zoom of 0.5 to 1 is the part of the image that is left; sizes are drawn evenly here, there parts).
     "sterzinger": Ranges(Movement(shift=0, rotate=25, shear=0, zoom=0.5, size=1.5), light=(0.6, 0.4), flips=True),
 }
+
+
+def times(ranges: Ranges, factor: float) -> Ranges:
+    """Ranges of movements and light that reach `factor` times as far; covered squares and mirroring stay.
+
+    >>> times(Ranges(), 0.5).movement.rotate
+    6.0
+    """
+
+    def moved(movement: Movement) -> Movement:
+        reach = {name: factor * getattr(movement, name) for name in ("shift", "rotate", "shear")}
+        return replace(movement, **reach, zoom=min(factor * movement.zoom, 0.9 * movement.size))
+
+    middle, reach = ranges.light
+    return replace(
+        ranges,
+        movement=moved(ranges.movement),
+        harder=moved(ranges.harder) if ranges.harder else None,
+        light=(middle, min(factor * reach, middle)),
+    )
 
 
 def augment(images: torch.Tensor, generator: torch.Generator, ranges: Ranges, *, flips: bool = False) -> torch.Tensor:

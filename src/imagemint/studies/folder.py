@@ -41,6 +41,7 @@ _SINCE = {
     "classifier_learning_rate",
     "classifier_decay",
     "classifier_batch_size",
+    "classifier_choose",
     "score",
     "rare",
     "class_shares",
@@ -165,6 +166,7 @@ class Row(Strict):
     validation: float | None = (
         None  # what a free arm reached on held-out images of its own training subset; higher is better
     )
+    chosen: dict[str, float] = Field({})  # on the training subset, by name of CHOICES: factors of what the plan says
     history: list[Look] = Field([])  # over the training of the classifier; rows of earlier versions have none
 
     @property

@@ -26,6 +26,12 @@ from imagemint.words import counted, split_list
 ALL = "all"  # the budget that takes every labelled image
 _BUDGET = re.compile(r"[0-9]{1,9}|[0-9]{1,2}(\.[0-9]{1,3})?%|100%")
 MOST_REPEATS = 1000
+# What may be chosen for a classifier: the values tried, as factors of what the plan says. Our choice.
+CHOICES: dict[str, tuple[float, ...]] = {
+    "learning-rate": (1.0, 1 / 3, 3.0),
+    "length": (1.0, 0.5, 2.0),
+    "augmentation": (1.0, 0.5, 1.6),
+}
 MOST_IMAGES = 10**9
 
 
@@ -120,6 +126,12 @@ class Settings(Strict):
         "epoch), constant, or cosine (half a cosine, to 0).",
     )
     classifier_batch_size: int = Field(64, ge=1, le=65_536, description="Images per step of a classifier.")
+    classifier_choose: tuple[str, ...] = Field(
+        (),
+        description=f"What is chosen for every arm on a quarter of the real images of its own training subset, with "
+        f"commas: some of {', '.join(CHOICES)}. One after the other, three values each; default: nothing.",
+        json_schema_extra={"metavar": "NAME,NAME,..."},
+    )
     score: str | None = Field(
         None,
         description=f"What the verdict is given for: {', '.join(SCORES)}; default: accuracy, or balanced-accuracy "
@@ -151,6 +163,14 @@ class Settings(Strict):
         if name is not None and name not in SCORES:
             raise ValueError(f"one of {', '.join(SCORES)}")
         return name
+
+    @field_validator("classifier_choose", mode="before")
+    @classmethod
+    def _known_choices(cls, given: Any) -> tuple[str, ...]:
+        names = {str(each) for each in _several(given)}
+        if unknown := sorted(names - set(CHOICES)):
+            raise ValueError(f"some of {', '.join(CHOICES)}; not {unknown[0][:60]!r}")
+        return tuple(name for name in CHOICES if name in names)
 
     @field_validator("rare", mode="before")
     @classmethod
@@ -255,6 +275,12 @@ def make_plan(recipe: str | Path | AnyRecipe | None, *, saturation: bool = False
         raise StudyError(f"epochs {plan.epochs:g} and images {plan.images}", "one of the two", "leave one out")
     if "class-shares" in plan.arms and not plan.class_shares:
         raise StudyError("arm class-shares and no shares", "a share of each class", "say --class-shares NAME=P,...")
+    if plan.classifier.startswith("linear:") and set(plan.classifier_choose) - {"augmentation"}:
+        raise StudyError(
+            f"classifier-choose {', '.join(plan.classifier_choose)} for a linear probe",
+            "augmentation, which is all that a probe has to choose",
+            "leave the others out",
+        )
     minting = [name for name in plan.arms if needs_recipe(find_arm(name))]
     if minting and plan.recipe is None:
         raise StudyError(

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from imagemint import seeds
-from imagemint.augment import AUGMENTATIONS
+from imagemint.augment import AUGMENTATIONS, times
 from imagemint.augment import augment as augmented
 from imagemint.classifiers import Classifier, Evaluation, evaluate, train_classifier
 from imagemint.classifiers.network import History
-from imagemint.classifiers.training import Augment, Kind
+from imagemint.classifiers.training import CLASSIFIERS, Augment, Kind
 from imagemint.config import load_recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.rewriting import rewrite
@@ -30,7 +30,7 @@ from imagemint.studies.arms import USUALLY, Arm, Images, Minting, Need, Sources,
 from imagemint.studies.discriminators import judge_of, started_from
 from imagemint.studies.folder import FIRST_SCORE, Cell, Look, Row, save_classes, save_log_probabilities
 from imagemint.studies.material import Material
-from imagemint.studies.plan import StudyPlan, images_of
+from imagemint.studies.plan import CHOICES, StudyPlan, images_of
 
 SCREENED = 0.5  # share of the drawn images that arm `screened` keeps; no threshold, so that it always ends
 LOOKS, WATCHED = 8, 250  # of the history of a row: how many, and at how many images of each kind at most
@@ -61,6 +61,7 @@ def compute_rows(cell: Cell, plan: StudyPlan, material: Material, arms: Sequence
         for name in arms:
             started, arm = time.monotonic(), find_arm(name)
             pack = minted[arm.minting] if arm.minting else None
+            factors: dict[str, float] = {}
             seen, added, fingerprint = images_seen, None, pack.fingerprint if pack else None
             if arm.path:
                 added, note = material.added[name]
@@ -87,10 +88,16 @@ def compute_rows(cell: Cell, plan: StudyPlan, material: Material, arms: Sequence
                     seen = run.images_seen
                     advance(images_seen, name)
                 else:
-                    kind = started_from(run) if run is not None else None
-                    net = teach(arm, taught_with, partial(advance, note=name), watched=watched, kind=kind)
+                    teach_it = partial(teach, kind=started_from(run) if run is not None else None)
+                    factors = _chosen(arm, sources, plan, teach_it)
+                    teach_it = partial(teach_it, factors=factors)
+                    net = teach_it(arm, taught_with, partial(advance, note=name), watched=watched)
+                    seen = _length(images_seen, factors)
                 found, history = evaluate(net, *material.test), net.history
-            chosen = _held_out(arm, sources, plan, teach, advance) if name in chosen_among else None
+            held_out = None
+            if name in chosen_among:
+                choice = partial(advance, note="choice")
+                held_out = _held_out(arm, sources, plan, partial(teach, factors=factors), choice)
             save_classes(cell.predictions(name), found.predictions)
             save_log_probabilities(cell.log_probabilities(name), _of_label(found))
             yield Row(
@@ -110,8 +117,9 @@ def compute_rows(cell: Cell, plan: StudyPlan, material: Material, arms: Sequence
                 test=material.test_fingerprint,
                 seconds=round(time.monotonic() - started, 2),
                 scores={each: score.compute(found.labels, found.probabilities) for each, score in SCORES.items()},
-                validation=chosen[0] if chosen else None,
-                history=_looks(history, chosen[1] if chosen else []),
+                validation=held_out[0] if held_out else None,
+                chosen=factors,
+                history=_looks(history, held_out[1] if held_out else []),
             )
 
 
@@ -202,22 +210,53 @@ def _taught(
     purpose: str = "classifier",
     watched: Mapping[str, Images] | None = None,
     kind: Kind | None = None,
+    factors: Mapping[str, float] | None = None,
 ) -> Classifier:
-    """A classifier that learned from `taught_with`."""
+    """A classifier that learned from `taught_with`; `factors` of what the plan says, by the names of CHOICES."""
+    factors = factors or {}
+    how = plan.classifier_plan
+    if "learning-rate" in factors:
+        usual = (kind or CLASSIFIERS[plan.classifier]).learning_rate
+        how = how.model_copy(update={"learning_rate": (how.learning_rate or usual) * factors["learning-rate"]})
     return train_classifier(
         taught_with.pixels,
         taught_with.labels,
         len(material.classes),
-        images_seen=images_seen,
+        images_seen=_length(images_seen, factors),
         seed=plan.seed_for(purpose, cell.budget, cell.repeat),
-        plan=plan.classifier_plan,
-        augment=_augmentation(arm, plan),
+        plan=how,
+        augment=_augmentation(arm, plan, factors.get("augmentation", 1.0)),
         weights=taught_with.weights,
         kind=kind,
         watched=watched,
         looks=LOOKS,
         advance=advance,
     )
+
+
+def _length(images_seen: int, factors: Mapping[str, float]) -> int:
+    return max(round(images_seen * factors.get("length", 1.0)), 1)
+
+
+def _chosen(arm: Arm, sources: Sources, plan: StudyPlan, teach: Callable[..., Classifier]) -> dict[str, float]:
+    """The factors of CHOICES that the plan wants chosen, by the score on held-out real images of the subset.
+
+    One after the other: each with the best of those before it. Of equal ones the first, which is 1, stands.
+    """
+    found: dict[str, float] = {}
+    for name in plan.classifier_choose:
+        if name == "augmentation" and arm.augment == "none":
+            continue
+        scores: dict[float, float] = {}
+        for factor in CHOICES[name]:
+            held_out = _held_out(
+                arm, sources, plan, partial(teach, factors={**found, name: factor}), lambda amount=1, note="": None
+            )
+            if held_out is None:  # no class has two images
+                return {}
+            scores[factor] = held_out[0]
+        found[name] = max(scores, key=lambda factor: scores[factor])
+    return found
 
 
 def _certain(taught_with: TrainingSet) -> Images:
@@ -245,11 +284,11 @@ def _looks(history: History, of_twin: History) -> list[Look]:
     return [Look.model_validate(looks[seen]) for seen in sorted(looks)]
 
 
-def _augmentation(arm: Arm, plan: StudyPlan) -> Augment | None:
+def _augmentation(arm: Arm, plan: StudyPlan, factor: float) -> Augment | None:
     if arm.augment == "none":
         return None
     flips = plan.recipe is not None and plan.recipe.flips
-    return partial(augmented, ranges=AUGMENTATIONS[arm.augment], flips=flips)
+    return partial(augmented, ranges=times(AUGMENTATIONS[arm.augment], factor), flips=flips)
 
 
 def _held_out(
@@ -274,7 +313,7 @@ def _held_out(
     net = teach(
         arm,
         arm.images(replace(sources, real=kept)),
-        partial(advance, note="choice"),
+        advance,
         purpose="choice",
         watched={"validation": _some(others, plan)},
     )

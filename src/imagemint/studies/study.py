@@ -46,7 +46,7 @@ from imagemint.studies.folder import (
 from imagemint.studies.material import Material, find_material, note_of
 from imagemint.studies.plan import Extent, Settings, StudyPlan, budget_in_words, make_plan
 from imagemint.studies.results import Study, open_study
-from imagemint.studies.rows import compute_rows, recipe_of, subset_rows
+from imagemint.studies.rows import HELD_OUT, compute_rows, recipe_of, subset_rows
 from imagemint.studies.statistics import SCORES
 from imagemint.words import counted, listed, shown
 
@@ -253,6 +253,11 @@ def _remarks(plan: StudyPlan, material: Material) -> list[str]:
         short = [f"{name} {size:,}" for name, size in sizes.items() if budget.isdigit() and size < int(budget)]
         if short:
             lines.append(f"{budget_in_words(budget)}: classes with fewer use all that they have: {listed(short)}")
+    if plan.classifier_choose:
+        lines.append(
+            f"{listed(plan.classifier_choose)} of the classifier: chosen for every arm alike, on {HELD_OUT:.0%} of "
+            "the real images of its training subset (which the GAN has seen, too)"
+        )
     if unequal_classes(material):
         lines.append(
             f"classes are unequal ({min(sizes.values()):,} to {max(sizes.values()):,} training images); "
