@@ -16,7 +16,7 @@ import pytest
 from imagemint.errors import StudyError
 from imagemint.metrics.copies import nearness
 from imagemint.pages import answer, figures
-from imagemint.pages.study_copies import copies
+from imagemint.pages.study_copies import Copies, copies
 from imagemint.pages.study_page import report
 from imagemint.studies.arms import ARMS
 from imagemint.studies.folder import Look, Mark, save_classes
@@ -265,3 +265,16 @@ def test_arms_do_not_differ_by_colour_alone() -> None:
     styles = figures.styles_of(arms)
     assert len({(style.marker, style.linestyle) for style in styles.values()}) == len(arms)
     assert styles["mix+classic"].linestyle != styles["classic"].linestyle != styles["pack:a"].linestyle
+
+
+@pytest.mark.parametrize(
+    ("minted", "words"),
+    [
+        (np.arange(100.0) + 50, "no sign of copies"),
+        (np.arange(100.0) / 2 + 51, "no close copies, although minted images are nearer"),
+        (np.arange(100.0) / 10, "copies are likely"),
+    ],
+)
+def test_nearer_on_the_whole_is_said_although_it_is_no_copy(minted: np.ndarray, words: str) -> None:
+    near = nearness(minted, np.arange(100.0) + 50, 0)
+    assert Copies("10", [], 100, near).words.startswith(words)
