@@ -1,13 +1,14 @@
 """A study by imagemint, cells side by side, against the same work as a person would write it.
 
     python benchmarks/study.py --data DATA [--scale 0.02] [--turns 2] [--jobs 2] [--recipe fewshot]
+                               [--repeats 3] [--threads 2]
 
 The study is that of the README: three budgets (20, 50 and all images per class) in three repeats, a GAN for each of
 the nine cells, 2,000 minted images per class, and a classifier for each of six arms and for the two trainings that
 choose the yardstick. `--scale` shortens everything that has a length: images that a GAN and a classifier see, and
 minted images. The images are MNIST's (`DATA/mnist`, the IDX files): 2,000 to learn from, 1,000 to test on.
 
-The plain version computes the same cells one after the other with two threads: the same networks in eager fp32
+The plain version computes the same cells one after the other with so many threads: the same networks in eager fp32
 (`train_step.py` says what its loop does), LeNet of ordinary layers, Adam, batches of 64 that are read, moved and
 brightened by kornia's RandomAffine and RandomBrightness, and no histories. It writes nothing. Both take turns.
 Wall time and processor time (children included) are both told, since machines are shared. At last the rows of one
@@ -36,7 +37,7 @@ from imagemint.config import Recipe, load_recipe
 from imagemint.data.pack import Pack, writing
 from imagemint.models import ImageShape, build
 
-BUDGETS, REPEATS = ("20", "50", "all"), 3
+BUDGETS = ("20", "50", "all")
 ARMS = ("real", "minted", "mix", "classic", "minted+classic", "mix+classic")
 CHOICES = ("real", "classic")  # trained once more on three quarters of the real images, to choose the yardstick
 CLASSIFIER_IMAGES, MINTED, REAL_SHARE, BATCH = 40_000, 2_000, 0.7, 64
@@ -54,7 +55,9 @@ def halves(data: Path, folder: Path) -> tuple[Pack, Pack]:
     return made[0], made[1]
 
 
-def ours(packs: tuple[Pack, Pack], recipe: str, out: Path, scale: float, jobs: int) -> list[dict[str, object]]:
+def ours(
+    packs: tuple[Pack, Pack], recipe: str, out: Path, scale: float, jobs: int, repeats: int
+) -> list[dict[str, object]]:
     found = imagemint.study(
         *packs,
         recipe,
@@ -62,7 +65,7 @@ def ours(packs: tuple[Pack, Pack], recipe: str, out: Path, scale: float, jobs: i
         jobs=jobs,
         arms=ARMS,
         budgets=BUDGETS,
-        repeats=REPEATS,
+        repeats=repeats,
         images=gan_images(recipe, scale),
         classifier_epochs=1,
         classifier_images=scaled(CLASSIFIER_IMAGES, scale),
@@ -134,12 +137,12 @@ def mixed(real: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.concatenate([*[real] * times, other])
 
 
-def plain(packs: tuple[Pack, Pack], name: str, scale: float) -> None:
+def plain(packs: tuple[Pack, Pack], name: str, scale: float, repeats: int) -> None:
     pack, test = packs
     recipe, labels = load_recipe(name), np.asarray(pack.labels)
     assert isinstance(recipe, Recipe)
     classes, shape = len(pack.classes), ImageShape(pack.channels, *pack.size)
-    for repeat in range(REPEATS):
+    for repeat in range(repeats):
         order = np.random.default_rng(repeat).permutation(len(pack))
         for budget in BUDGETS:
             several = [order[labels[order] == k] for k in range(classes)]
@@ -183,6 +186,8 @@ def main() -> None:
     arguments.add_argument("--scale", type=float, default=0.02)
     arguments.add_argument("--turns", type=int, default=2)
     arguments.add_argument("--jobs", type=int, default=2)
+    arguments.add_argument("--repeats", type=int, default=3)
+    arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--recipe", default="fewshot")
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory() as place:
@@ -191,16 +196,21 @@ def main() -> None:
         ratios = []
         for turn in range(given.turns):
             out = folder / f"ours-{turn}"
-            wall, processor, rows = timed(lambda out=out: ours(packs, given.recipe, out, given.scale, given.jobs))
-            torch.set_num_threads(2)
-            plain_wall, plain_processor, _ = timed(lambda: plain(packs, given.recipe, given.scale))
+            wall, processor, rows = timed(
+                lambda out=out: ours(packs, given.recipe, out, given.scale, given.jobs, given.repeats)
+            )
+            print(f"turn {turn + 1}: ours {wall:.0f} s ({processor:.0f} s of processor time)", flush=True)
+            torch.set_num_threads(given.threads)
+            plain_wall, plain_processor, _ = timed(lambda: plain(packs, given.recipe, given.scale, given.repeats))
             ratios.append((plain_wall / wall, plain_processor / processor))
             print(
-                f"turn {turn + 1}: ours {wall:.0f} s ({processor:.0f} s of processor time), plain {plain_wall:.0f} s "
-                f"({plain_processor:.0f} s): {ratios[-1][0]:.2f} times (wall), {ratios[-1][1]:.2f} (processor)",
+                f"turn {turn + 1}: plain {plain_wall:.0f} s ({plain_processor:.0f} s): "
+                f"{ratios[-1][0]:.2f} times (wall), {ratios[-1][1]:.2f} (processor)",
                 flush=True,
             )
-        wall, processor, alone = timed(lambda: ours(packs, given.recipe, folder / "alone", given.scale, 1))
+        wall, processor, alone = timed(
+            lambda: ours(packs, given.recipe, folder / "alone", given.scale, 1, given.repeats)
+        )
         print(f"one job: {wall:.0f} s ({processor:.0f} s of processor time); rows equal: {alone == rows}")
         by_wall, by_processor = (statistics.median(each) for each in zip(*ratios, strict=True))
         print(f"median: {by_wall:.2f} times by the wall, {by_processor:.2f} by the processor")
