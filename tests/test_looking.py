@@ -164,3 +164,44 @@ def test_a_picture_of_a_strip_is_what_the_samples_are(run: imagemint.Run, tmp_pa
         left = np.asarray(made)[16 : 16 + first.height, :30]
         assert np.array_equal(left, np.asarray(first.convert("RGB"))[:, :30])
     assert io.BytesIO((tmp_path / "s.png").read_bytes()).read(4) == b"\x89PNG"
+
+
+def test_things_show_themselves_in_a_notebook(
+    run: imagemint.Run, digits: imagemint.Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imagemint import progress
+    from imagemint.pages.notebook import attach
+
+    parts = imagemint.split(digits, tmp_path / "parts", test=0.3)
+    study = imagemint.study(
+        parts["train"],
+        parts["test"],
+        None,
+        tmp_path / "study",
+        arms="real",
+        budgets="5",
+        repeats=1,
+        classifier_images=64,
+    )
+    measures = imagemint.measure(parts["test"], parts["train"], features="pixels")
+    attach()
+    try:
+        for each in (run, digits, study, measures):
+            shown: str = each._repr_html_()  # type: ignore[union-attr]
+            assert shown.startswith("<") and "<script" not in shown and "<b>first</b>" not in shown
+        assert shown_rows(digits) == 10 and "data:image/png" in run._repr_html_()  # type: ignore[attr-defined]
+    finally:
+        progress.turn_on(False)
+        for kind in (imagemint.Run, imagemint.Pack, imagemint.Study, imagemint.Measures):
+            delattr(kind, "_repr_html_")
+
+
+def shown_rows(pack: Any) -> int:
+    return int(pack._repr_html_().count("<tr>"))
+
+
+def test_the_core_knows_no_notebook_until_there_is_one() -> None:
+    asked = "print(hasattr(imagemint.Pack, '_repr_html_'))"
+    code = f"import sys, imagemint; {asked}; sys.modules['ipykernel'] = sys; del imagemint.Pack; {asked}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "True"], done.stderr

@@ -14,6 +14,7 @@ The public surface, in the order of the story:
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -69,6 +70,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'imagemint' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"imagemint.{_HOMES[name]}"), name)
     globals()[name] = value
+    if "ipykernel" in sys.modules:  # in a notebook things show themselves
+        importlib.import_module("imagemint.pages.notebook").attach()
     return value
 
 

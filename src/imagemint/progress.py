@@ -66,22 +66,29 @@ def progress(total: int, what: str, *, done: int = 0) -> Iterator[Advance]:
         yield _steps(total, what, done, _tell)
     elif not _on:
         yield lambda amount=1, note="": None
-    elif sys.stderr.isatty():
+    elif sys.stderr.isatty() or "ipykernel" in sys.modules:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
         from rich.progress import TimeElapsedColumn as Elapsed
         from rich.progress import TimeRemainingColumn as Remaining
+        from rich.text import Text
+
+        class Rate(ProgressColumn):
+            def render(self, task: Task) -> Text:
+                return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
         columns = (
             TextColumn("{task.description:<12}"),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
+            Rate(),
             Elapsed(),
             TextColumn("left"),
             Remaining(compact=True),
             TextColumn("{task.fields[note]}"),
         )
-        with Progress(*columns, console=Console(stderr=True)) as bar:
+        console = Console(stderr=True) if sys.stderr.isatty() else Console()  # of a notebook: one display
+        with Progress(*columns, console=console) as bar:
             task = bar.add_task(what, total=total, completed=done, note="")
 
             def advance(amount: int = 1, note: str = "") -> None:
