@@ -26,7 +26,11 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """One place to post to."""
+    """One place to post to.
+
+    >>> str(Target("mlflow", "http://monitor:5000"))
+    'mlflow:http://monitor:5000'
+    """
 
     kind: Literal["mlflow", "tensorboard"]
     where: str  # a URI of MLflow, or a folder
@@ -41,11 +45,7 @@ class Target:
 
 
 def target_of(text: str) -> Target:
-    """Read a target. Raises TrackingError for an unknown kind, a URI that MLflow cannot read, and a missing library.
-
-    >>> str(target_of("mlflow:http://monitor:5000/"))
-    'mlflow:http://monitor:5000'
-    """
+    """Read a target. Raises TrackingError for an unknown kind, an address that is none, and a missing library."""
     kind, _, where = text.partition(":")
     if kind not in ("mlflow", "tensorboard"):
         raise TrackingError(
