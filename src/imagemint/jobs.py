@@ -99,13 +99,15 @@ def places(wanted: int | None, need: int, fan_out: FanOut) -> int:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """torch computes with one thread in the block, as in every process here: the thread count decides rounding."""
+    """torch and numpy compute with one thread in the block, as in every process here: threads decide rounding."""
     import torch
+    from threadpoolctl import threadpool_limits  # of scikit-learn; numpy's BLAS has threads of its own
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1):
+            yield
     finally:
         torch.set_num_threads(before)
 

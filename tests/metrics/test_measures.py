@@ -288,7 +288,7 @@ def test_how_the_judge_learns_can_be_chosen(real: Pack, others: Pack, clean: Mea
     slow = measure(others, real, learning_rate=1e-6, at_least=1_000)
     assert slow["classifier_score"].value < 0.5 < clean["classifier_score"].value
     assert slow.judge_plan["learning_rate"] == 1e-6 and clean.judge_plan["epochs"] == 5
-    for wrong in ({"decay": "cosine"}, {"batch_size": 0}, {"classifier": "resnet"}, {"momentum": 1}):
+    for wrong in ({"decay": "sine"}, {"batch_size": 0}, {"classifier": "resnet"}, {"momentum": 1}):
         with pytest.raises(ArgumentError, match=next(iter(wrong)).replace("_", "-").replace("classifier", "judge")):
             measure(others, real, **wrong)
 
