@@ -13,6 +13,7 @@ from imagemint import files
 from imagemint.arguments import whole
 from imagemint.config import load_recipe
 from imagemint.data.pack import Pack, open_pack
+from imagemint.data.remote import on_this_machine
 from imagemint.errors import RunError
 from imagemint.methods import method_of, settle
 from imagemint.recipe import DESCRIBES, AnyRecipe
@@ -50,7 +51,7 @@ def train(
     """
     duration = {"epochs": epochs, "images": images}
     overrides |= {key: value for key, value in duration.items() if value is not None}
-    path = Path(run)
+    path = on_this_machine(run, "a run")
     with joined(device) as ranks:
         with ranks.together():
             pack = open_pack(pack)

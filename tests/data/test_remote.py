@@ -17,7 +17,7 @@ import imagemint
 from imagemint.data import edit, remote
 from imagemint.data.pack import Pack, fingerprint_of, open_pack, writing
 from imagemint.data.remote import Shards, Store, address_of
-from imagemint.errors import PackError
+from imagemint.errors import ArgumentError, PackError
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -178,6 +178,15 @@ def test_a_network_that_drops(digits: Pack, memory: str, monkeypatch: pytest.Mon
     drops[0] = 100
     with pytest.raises(PackError, match="reset by peer"):
         cut.read(np.arange(300))
+
+
+def test_only_packs_lie_at_addresses(digits: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArgumentError, match="a run at s3://bucket/run"):
+        imagemint.train(digits, "ppca", "s3://bucket/run")
+    with pytest.raises(ArgumentError, match="a study at s3://bucket/study"):
+        imagemint.study(digits, digits, None, "s3://bucket/study")
+    assert not list(tmp_path.iterdir())
 
 
 def test_addresses() -> None:

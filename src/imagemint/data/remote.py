@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from imagemint.errors import PackError
+from imagemint.errors import ArgumentError, PackError
 from imagemint.progress import say
 from imagemint.words import shown
 
@@ -39,6 +39,18 @@ def address_of(path: Path | str) -> str | None:
     if not found:
         return None
     return f"{found[1]}://{'/' if found[1] == 'file' else ''}{found[2].rstrip('/')}"
+
+
+def on_this_machine(path: Path | str, what: str) -> Path:
+    """`path`, if it is a place on a disk; packs alone may lie at addresses. Raises ArgumentError.
+
+    >>> on_this_machine("runs/first", "a run").name
+    'first'
+    """
+    address = address_of(path)
+    if address is not None:
+        raise ArgumentError(f"{what} at {shown(address)[:200]}", "a folder of this machine", "choose a folder")
+    return Path(path)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from imagemint import __version__, files
 from imagemint.classifiers.training import check_classifier
 from imagemint.config import AnyRecipe, flat
 from imagemint.data.pack import Pack, open_pack
+from imagemint.data.remote import on_this_machine
 from imagemint.errors import StudyError
 from imagemint.fitting import check_fits
 from imagemint.jobs import FanOut, Task, one_thread, places, side_by_side
@@ -81,7 +82,7 @@ def study(
     `train` raises where the recipe does not fit; and ArgumentError for more jobs than memory holds. Nothing is
     written then.
     """
-    pack, test, out = open_pack(pack), open_pack(test), Path(out)
+    pack, test, out = open_pack(pack), open_pack(test), on_this_machine(out, "a study")
     plan = make_plan(recipe, **options)
     material = find_material(pack, test, plan.arms, near=_near_copies_are_left_out(out))
     plan = _with_score(plan, material, out)

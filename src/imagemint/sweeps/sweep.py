@@ -18,6 +18,7 @@ from imagemint import __version__, files
 from imagemint.arguments import number
 from imagemint.config import load_recipe
 from imagemint.data.pack import Pack, open_pack
+from imagemint.data.remote import on_this_machine
 from imagemint.data.split import split
 from imagemint.errors import ImagemintError, PackError, SweepError
 from imagemint.fitting import check_fits, only_one, train
@@ -70,7 +71,8 @@ def sweep(
     unknown keys or values, packs that are too small or do not fit.
     """
     plan = plan if isinstance(plan, SweepPlan) else read_sweep(plan)
-    plan, out, scale = make_sweep(plan.model_dump(mode="json")), Path(out), number(scale, "--scale", _LEAST_SCALE)
+    out = on_this_machine(out, "a sweep")
+    plan, scale = make_sweep(plan.model_dump(mode="json")), number(scale, "--scale", _LEAST_SCALE)
     packs = {pack_name(path): open_pack(path) for path in plan.packs}
     for cell in _distinct(plan):
         _check(plan, packs[cell.pack], cell)
