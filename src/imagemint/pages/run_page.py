@@ -92,10 +92,11 @@ def command_of(run: Run) -> str:
     now = flat(recipe.model_dump(mode="json"))
     try:
         before = flat(load_recipe(recipe.name).model_dump(mode="json"))
-    except RecipeError:  # a recipe of somebody's own: all of it
-        before = {}
+    except RecipeError:  # of somebody's own: its file, wherever it lies, and what it says, which stands above
+        words[words.index("--recipe") + 1] = f"{recipe.name}.yaml"
+        before = now
     for key, value in now.items():
-        if before.get(key) != value and before:
+        if before.get(key) != value:
             words += ["--set", f"{key}={value}"]
     return shlex.join(words)
 
@@ -106,6 +107,8 @@ def _section(title: str, inside: Html) -> Html:
 
 def _findings(run: Run) -> Html:
     found = run.findings()
+    if not found and not run.lines("watch.jsonl"):
+        return element("p", "Nobody looked at this training while it went on (no watch.jsonl): nothing can be said.")
     if not found:
         return element("p", "Nothing was found to be wrong with this training.")
     return items(
