@@ -26,6 +26,7 @@ from imagemint.sweeps.results import open_sweep
 from imagemint.sweeps.sweep import sweep
 from tests.digits import digits as digits_of
 from tests.digits import write
+from tests.ports import free_port
 from tests.test_sweep import TINY, here, plain, plan_of
 
 OURS = {
@@ -42,12 +43,6 @@ QUICK_STUDY: dict[str, Any] = {
     "classifier_images": 64,
 }
 LONGEST = 120  # seconds that Ray may take to start on a busy machine
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -146,7 +146,9 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_written(run: imagemi
         strip(tmp_path / "nothing", tmp_path / "s.png")
     with pytest.raises(PackError, match="no pack"):
         show(tmp_path / "nothing", tmp_path / "s.html")
-    assert not [each for each in tmp_path.iterdir() if each.is_file()]
+    with pytest.raises(PackError, match="no pack"):
+        show(tmp_path / "nothing", tmp_path / "new" / "s.html")
+    assert not list(tmp_path.iterdir()), "neither a file nor a folder"
 
 
 def test_a_run_without_pictures_or_with_damaged_ones(run: imagemint.Run, tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ import pytest
 import imagemint
 from imagemint import progress
 from imagemint.cards import croissant, pack_card
-from imagemint.data.edit import rename
+from imagemint.data.edit import rename, shard
 from imagemint.data.pack import fingerprint_of
-from imagemint.errors import HubError, PackError, RunError
+from imagemint.errors import ArgumentError, HubError, PackError, RunError
 from imagemint.publishing import pull, push
 
 # Of huggingface_hub's upload of large files, where the server does not offer its newer protocol.
@@ -195,6 +195,15 @@ def test_a_pack_comes_back_the_same(stand: Stand, digits: imagemint.Pack, tmp_pa
     assert {each.name for each in (tmp_path / "back.pack").iterdir()} == {each.name for each in digits.path.iterdir()}
     card = stand.repos["datasets/ada/digits"]["README.md"].decode()
     assert card.startswith("---\nlicense: cc-by-4.0\n") and "| 3 | 183 |" in card and digits.fingerprint in card
+
+
+def test_a_pack_in_shards_comes_back_whole(stand: Stand, digits: imagemint.Pack, tmp_path: Path) -> None:
+    cut = shard(digits, tmp_path / "cut.pack", megabytes=0.05)
+    push(cut, "hub:ada/cut")
+    back = pull("hub:ada/cut", tmp_path / "back.pack")
+    assert isinstance(back, imagemint.Pack) and fingerprint_of(back) == digits.fingerprint
+    with pytest.raises(ArgumentError, match="a folder of this machine"):
+        push("s3://bucket/cut.pack", "hub:ada/cut")
 
 
 def test_a_run_comes_back_and_mints_the_same(stand: Stand, run: imagemint.Run, tmp_path: Path) -> None:

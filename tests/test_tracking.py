@@ -22,13 +22,14 @@ import pytest
 import imagemint
 from imagemint.errors import RunError, TrackingError
 from imagemint.runs import open_run
+from tests.ports import free_port
 
 mlflow = pytest.importorskip("mlflow", reason="mlflow is missing (extra track)")
 pytest.importorskip("tensorboard", reason="tensorboard is missing (extra track)")
 
-from imagemint.tracking import following, target_of, track  # noqa: E402 (only with the extra)
+from imagemint.tracking.follow import following, track  # noqa: E402 (only with the extra)
 from imagemint.tracking.news import Position, news_of, read_position  # noqa: E402
-from imagemint.tracking.targets import Target  # noqa: E402
+from imagemint.tracking.targets import Target, target_of  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of MLflow and what it loads
@@ -45,12 +46,6 @@ TINY: dict[str, Any] = {
     "picture_every": 320,
     "checkpoint_every": 320,
 }
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Server:

@@ -11,7 +11,7 @@ import yaml
 from imagemint import files
 from imagemint.data.pack import Pack
 from imagemint.runs import Run
-from imagemint.words import counted, listed, shown
+from imagemint.words import counted, in_markdown, listed, shown
 
 _SHOWN_CLASSES = 200  # rows of a card's table
 _SIZES = {"n<1K": 10**3, "1K<n<10K": 10**4, "10K<n<100K": 10**5, "100K<n<1M": 10**6, "1M<n<10M": 10**7}
@@ -58,7 +58,7 @@ _CONTEXT = {
 def _card(title: str, head: Mapping[str, Any], lines: Sequence[str]) -> str:
     """Markdown, with what the hub itself reads at its head."""
     top = yaml.safe_dump({key: value for key, value in head.items() if value}, sort_keys=False, allow_unicode=True)
-    return f"---\n{top}---\n\n# {_text(title)}\n\n" + "\n\n".join(lines) + "\n"
+    return f"---\n{top}---\n\n# {in_markdown(title)}\n\n" + "\n\n".join(lines) + "\n"
 
 
 def pack_card(pack: Pack, repo: str, licence: str | None = None) -> str:
@@ -85,7 +85,7 @@ def pack_card(pack: Pack, repo: str, licence: str | None = None) -> str:
             f"Minted by recipe `{_code(each.recipe)}` after {counted(each.images_seen, 'image')} seen, from weights "
             f"with sha256 `{each.checkpoint}`, which learned from a pack with fingerprint `{each.trained_on}`."
         )
-    lines += [f"- {_text(line)}" for line in manifest.remarks]
+    lines += [f"- {in_markdown(line)}" for line in manifest.remarks]
     lines.append(f"Fingerprint of pixels, labels and class names: `{pack.fingerprint}`.")
     head = {
         "license": licence,
@@ -100,14 +100,15 @@ def pack_card(pack: Pack, repo: str, licence: str | None = None) -> str:
 def run_card(run: Run, repo: str, licence: str | None = None) -> str:
     """What the hub shows of a run: its recipe, what it learned from, what went wrong, how to mint from it."""
     facts, recipe = run.facts, run.recipe
-    found = [_text(str(finding)) for finding in run.findings()]
+    found = [in_markdown(str(finding)) for finding in run.findings()]
     seen, target = counted(run.images_seen, "image"), counted(run.target, "image")
     images, (height, width) = counted(facts.pack.images, "image"), facts.pack.size
     lines = [
-        f"A training of recipe `{_code(recipe.name)}` ({_text(recipe.about)}; source: {_text(recipe.source)}) with "
-        f"imagemint {_text(facts.imagemint)}: {seen} seen of {target}, seed {facts.seed}.",
+        f"A training of recipe `{_code(recipe.name)}` ({in_markdown(recipe.about)}; source: "
+        f"{in_markdown(recipe.source)}) with imagemint {in_markdown(facts.imagemint)}: {seen} seen of {target}, "
+        f"seed {facts.seed}.",
         f"It learned from {images} of {height}x{width} pixels in the classes "
-        f"{listed([_text(name) for name in facts.pack.classes], 20)}; fingerprint of that pack: "
+        f"{listed([in_markdown(name) for name in facts.pack.classes], 20)}; fingerprint of that pack: "
         f"`{facts.pack.fingerprint}`. A generator that saw few images may repeat some of them: measure what you mint "
         "(`imagemint measure`).",
         f"```\npip install 'imagemint[hub]'\nimagemint pull hub:{repo} RUN\n"
@@ -126,18 +127,13 @@ def run_card(run: Run, repo: str, licence: str | None = None) -> str:
 
 def _counts(pack: Pack) -> str:
     counts = list(pack.counts().items())
-    rows = [f"| {_text(name)} | {n:,} |" for name, n in counts[:_SHOWN_CLASSES]]
+    rows = [f"| {in_markdown(name)} | {n:,} |" for name, n in counts[:_SHOWN_CLASSES]]
     more = (
         [f"| {counted(len(counts) - _SHOWN_CLASSES, 'more class', 'more classes')} | |"]
         if len(counts) > _SHOWN_CLASSES
         else []
     )
     return "\n".join(["| class | images |", "|---|---|", *rows, *more])
-
-
-def _text(name: str) -> str:
-    """A name as it stands in Markdown: no letter of it means anything."""
-    return re.sub(r"([\\`*_{}\[\]()#+\-!|<>&~])", r"\\\1", shown(name))
 
 
 def _code(text: str) -> str:

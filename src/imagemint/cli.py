@@ -480,7 +480,7 @@ def _posting(path: Path, to: list[str] | None) -> AbstractContextManager[None]:
     """Post what is written at `path` while the block goes on; nothing is loaded where nobody asks for it."""
     if not to:
         return nullcontext()
-    from imagemint.tracking import following
+    from imagemint.tracking.follow import following
 
     return following(path, to)
 

@@ -11,6 +11,7 @@ import typer
 from imagemint.data import edit
 from imagemint.data.export import check_list, export_list
 from imagemint.data.pack import Pack, open_pack
+from imagemint.data.remote import SHARD_MEGABYTES
 from imagemint.errors import PackError
 from imagemint.words import counted, listed, shown, split_list
 
@@ -75,7 +76,9 @@ def shard(
     dest: Annotated[
         Path, typer.Argument(metavar="DEST", help="The new pack: a folder, or an address such as s3://BUCKET/NAME.")
     ],
-    megabytes: Annotated[float, typer.Option(help="Pixels per file, at most, in units of 2**20 bytes.")] = 64,
+    megabytes: Annotated[
+        float, typer.Option(help="Pixels per file, at most, in units of 2**20 bytes.")
+    ] = SHARD_MEGABYTES,
 ) -> None:
     """The same pack in several files, on this disk or at an address."""
     _say(pack, edit.shard(pack, dest, megabytes=megabytes))

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from imagemint.words import shown
+
 
 def push(
     source: Annotated[Path, typer.Argument(metavar="PACK | RUN", help="A pack, or a run's folder.")],
@@ -22,7 +24,7 @@ def push(
     """Send a pack or a run to the Hugging Face hub, with a card that says what it is."""
     from imagemint.publishing import push as send
 
-    typer.echo(f"{source} is at {send(source, to, licence=licence, public=public)}")
+    typer.echo(shown(f"{source} is at {send(source, to, licence=licence, public=public)}"))
 
 
 def pull(
@@ -34,4 +36,4 @@ def pull(
     """Fetch a pack or a run from the Hugging Face hub, and check that it is whole."""
     from imagemint.publishing import pull as fetch
 
-    typer.echo(f"{fetch(source, dest).path}: whole, and what its fingerprint says")
+    typer.echo(shown(f"{fetch(source, dest).path}: whole, and what its fingerprint says"))

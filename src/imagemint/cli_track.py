@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from imagemint.words import counted
+from imagemint.tracking.targets import HOST, PORT
+from imagemint.words import counted, shown
 
 TrackOption = Annotated[
     list[str] | None,
@@ -24,10 +25,10 @@ def monitor(
     folder: Annotated[
         Path, typer.Option("--folder", metavar="DIR", help="Where the database and the artifacts lie.")
     ] = Path("monitor"),
-    port: Annotated[int, typer.Option("--port", metavar="N", help="Port to listen on.")] = 5000,
+    port: Annotated[int, typer.Option("--port", metavar="N", help="Port to listen on.")] = PORT,
     host: Annotated[
         str, typer.Option("--host", metavar="H", help="Address to listen on; by default this machine alone.")
-    ] = "127.0.0.1",
+    ] = HOST,
     backend: Annotated[
         str | None, typer.Option("--backend", metavar="URI", help="Another database, such as postgresql://...")
     ] = None,
@@ -51,10 +52,10 @@ def track(
     checkpoints: Annotated[bool, typer.Option("--checkpoints", help="Post the newest weights too (MLflow).")] = False,
 ) -> None:
     """Post finished or unfinished runs and studies; what is there already is not posted again."""
-    from imagemint.tracking import target_of
-    from imagemint.tracking import track as post
+    from imagemint.tracking.follow import track as post
+    from imagemint.tracking.targets import target_of
 
     target = target_of(to)
     for run in runs:
         new = post(run, target, checkpoints=checkpoints)
-        typer.echo(f"{run}: {counted(new, 'value')} posted to {target.where}")
+        typer.echo(shown(f"{run}: {counted(new, 'value')} posted to {target.where}"))

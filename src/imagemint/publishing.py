@@ -18,13 +18,13 @@ import imagemint
 from imagemint import files
 from imagemint.cards import croissant, pack_card, run_card
 from imagemint.data.pack import Pack, check_absent, fingerprint_of, open_pack
+from imagemint.data.remote import on_this_machine
 from imagemint.errors import HubError, PackError, RunError
 from imagemint.progress import say
 from imagemint.runs import Run, open_run
-from imagemint.words import listed, shown
+from imagemint.words import first_line, listed, shown
 
-HUB = "hub:"
-_NAME = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([\w./-]{1,200}))?", re.ASCII)
+_NAME = re.compile(r"hub:([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([\w./-]{1,200}))?", re.ASCII)
 CARD, CROISSANT = "README.md", "croissant.json"
 _LICENCES = "a licence of the hub's list, such as cc-by-4.0, cc0-1.0, apache-2.0 or other"
 _REMEDIES = {
@@ -33,9 +33,9 @@ _REMEDIES = {
     404: "check the name; for a private one, HF_TOKEN or hf auth login",
     413: "send fewer or smaller images (imagemint edit slice)",
 }
-_IN_PACK = re.compile(r"manifest\.json|[a-z][a-z0-9_]{0,63}\.npy")
+_IN_PACK = re.compile(r"manifest\.json|[a-z][a-z0-9_]{0,63}\.npy|shards/[0-9]{5,9}\.npy")
 _IN_RUN = re.compile(
-    r"(?:run\.json|recipe\.yaml|judge\.safetensors|[a-z_]+\.jsonl|samples/[0-9]+\.png"
+    r"(?:run\.json|judge\.safetensors|[a-z_]+\.jsonl|samples/[0-9]+\.png"
     r"|(?:[\w-]+/)?checkpoints/[0-9]+/(?:weights\.safetensors|optimizers\.safetensors|state\.json))",
     re.ASCII,
 )
@@ -159,33 +159,20 @@ def _in_words(hub: Any, what: str) -> Iterator[None]:
     try:
         yield
     except (*expected, RuntimeError) as error:
-        cause = (
-            error.__cause__ if isinstance(error, RuntimeError) else error
-        )  # an upload that fails is wrapped in one
+        cause = error.__cause__ if isinstance(error, RuntimeError) else error  # which wraps an upload that fails
         if not isinstance(cause, expected):
             raise
         status = getattr(getattr(cause, "response", None), "status_code", None)
         remedy = _REMEDIES.get(status or 0, "check name and network, then run the same command again")
-        said = next((line.strip() for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
-        raise HubError(
-            f"{what}: {shown(said)[:240]}", "a hub that answers, and the right to do this", remedy
-        ) from None
+        wanted = "a hub that answers, and the right to do this"
+        raise HubError(f"{what}: {first_line(cause)}", wanted, remedy) from None
 
 
 # --- addresses ---
 
 
-def is_hub(address: str) -> bool:
-    """Whether an address names a repository of the hub.
-
-    >>> is_hub("hub:ada/flowers"), is_hub("flowers.pack")
-    (True, False)
-    """
-    return address.startswith(HUB)
-
-
 def _address(text: str) -> tuple[str, str | None]:
-    match = _NAME.fullmatch(text.removeprefix(HUB)) if is_hub(text) else None
+    match = _NAME.fullmatch(text)
     if not match or ".." in text:
         raise HubError(f"{shown(text)[:120]!r}", "hub:OWNER/NAME, as in hub:ada/flowers", "check the spelling")
     return match[1], match[2]
@@ -193,9 +180,11 @@ def _address(text: str) -> tuple[str, str | None]:
 
 def _opened(source: Pack | Run | Path | str) -> tuple[_Kind, Pack | Run]:
     if isinstance(source, Pack):
+        on_this_machine(source.path, "a pack to push")
         return PACK, source
     if isinstance(source, Run):
         return RUN, source
+    on_this_machine(source, "a pack to push")
     for kind, opened in ((PACK, open_pack), (RUN, open_run)):
         if (Path(source) / kind.first).exists():
             return kind, opened(source)

@@ -10,6 +10,7 @@ RUN/
   findings.jsonl         what is wrong with the training, one line each, as soon as it is known
   clock.jsonl            seconds spent, one line per session
   samples/000025000.png  sample grids, by images seen
+  tracking/              how much was posted where, with --track (imagemint.tracking)
   checkpoints/000025000/ weights.safetensors, optimizers.safetensors, state.json (written last)
 """
 

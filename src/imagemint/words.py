@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import re
 import unicodedata
 from collections.abc import Sequence
 
 # Characters that command a terminal or reorder a line instead of standing in it: control characters, lone surrogates
 # and the marks that format a line (direction, line and paragraph separators). Unicode's general categories.
+_MARKUP = re.compile(r"([\\`*_\[\]<>|~#&$])")  # letters that mean something in Markdown
 _UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -72,3 +74,22 @@ def split_list(text: str) -> list[str]:
     except csv.Error:  # a line break outside quotes: no list of ours, so every comma separates
         parts = text.split(",")
     return [part.strip() for part in parts if part.strip()]
+
+
+def first_line(error: BaseException, most: int = 240) -> str:
+    """What an error of some library says, in one line of at most so many letters; its kind where it says nothing.
+
+    >>> first_line(ValueError("\\n not found\\n at all")), first_line(TimeoutError())
+    ('not found', 'TimeoutError')
+    """
+    lines = (line.strip() for line in str(error).splitlines())
+    return shown(next(filter(None, lines), type(error).__name__))[:most]
+
+
+def in_markdown(text: str) -> str:
+    """Text that stands in Markdown, or in a cell of its tables, as it is and in one line.
+
+    >>> print(in_markdown("a|b <i>"))
+    a\\|b \\<i\\>
+    """
+    return _MARKUP.sub(r"\\\1", " ".join(shown(text, lines=True).split()))

@@ -191,7 +191,7 @@ def test_only_packs_lie_at_addresses(digits: Pack, tmp_path: Path, monkeypatch: 
 
 def test_addresses() -> None:
     assert address_of(Path("s3://bucket/a b.pack/")) == "s3://bucket/a b.pack"
-    assert address_of("file:///tmp/x.pack") == address_of(Path("file:///tmp/x.pack")) == "file:///tmp/x.pack"
+    assert address_of("file:///data/x.pack") == address_of(Path("file:///data/x.pack")) == "file:///data/x.pack"
     assert [address_of(each) for each in ("C:/photos.pack", "photos.pack", "hub:ada/x", "/a/b")] == [None] * 4
 
 

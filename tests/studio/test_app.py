@@ -16,8 +16,9 @@ import pytest
 from imagemint.data.pack import open_pack
 from imagemint.runs import open_run
 from imagemint.studies.results import open_study
+from tests.ports import free_port
 
-from .conftest import Served, free_port
+from .conftest import Served
 
 TINY_STUDY = {
     "budgets": "5",

@@ -1,4 +1,4 @@
-"""What a person sees: from the sample to a report in a real browser, wide and on a phone."""
+"""What a person sees in a real browser: the sample, wide and on a phone; by keyboard; what axe says."""
 
 from __future__ import annotations
 

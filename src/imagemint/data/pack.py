@@ -30,7 +30,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
 
 from imagemint import files
-from imagemint.data.remote import SHARD_BYTES, Shards, Store, address_of, shard_name
+from imagemint.data.remote import SHARD_MEGABYTES, Shards, Store, address_of, shard_name
 from imagemint.errors import PackError
 from imagemint.words import listed
 
@@ -487,7 +487,7 @@ def writing(
             store, folder = None, stack.enter_context(files.whole_folder(dest))
         else:
             store, folder = Store.at(address), files.temporary_folder(stack)
-            shard_bytes = shard_bytes or SHARD_BYTES
+            shard_bytes = shard_bytes or SHARD_MEGABYTES << 20
         writer = PackWriter(folder, dest, classes, origin, history, shard_bytes, store)
         try:
             yield writer

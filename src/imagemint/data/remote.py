@@ -19,9 +19,9 @@ import numpy as np
 
 from imagemint.errors import ArgumentError, PackError
 from imagemint.progress import say
-from imagemint.words import shown
+from imagemint.words import first_line, shown
 
-SHARD_BYTES = 64 << 20  # of pixels per shard: one request fills it, and a worker's memory holds a few
+SHARD_MEGABYTES = 64  # of pixels per shard, 2**20 bytes each: a worker's memory holds a few shards
 _ADDRESS = re.compile(r"([a-z][a-z0-9+-]+):/+(.+)", re.DOTALL)  # two letters or more: C:/ is a disk
 _TRIES = 4  # of a read that the network cuts short
 _PAUSE = 0.5  # seconds before the second try, doubled each time
@@ -135,9 +135,8 @@ class Store:
         except FileNotFoundError:
             raise
         except _troubles() as error:
-            said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
             remedy = "check the address, the network, and the credentials of this kind of address, and try again"
-            raise PackError(f"{what}: {shown(said)[:240]}", "a place that answers", remedy) from None
+            raise PackError(f"{what}: {first_line(error)}", "a place that answers", remedy) from None
 
 
 class Shards:

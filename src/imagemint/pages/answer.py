@@ -9,7 +9,7 @@ import numpy as np
 
 from imagemint.studies.advice import LEAST_BUDGETS, Advice, worth
 from imagemint.studies.advice import boundary as boundary_of
-from imagemint.studies.arms import FREE, find_arm
+from imagemint.studies.arms import find_arm
 from imagemint.studies.plan import ALL, budget_in_words
 from imagemint.studies.results import Study
 from imagemint.studies.saturation import YARDSTICKS
@@ -323,8 +323,3 @@ def most_moved(found: list[Difference], count: int) -> list[int]:
     """Up to `count` classes with the largest differences at any budget, in label order."""
     moved = np.max([[abs(i.mean) for i in each.per_class] for each in found], axis=0)
     return sorted(np.argsort(-moved, kind="stable")[:count].tolist())
-
-
-def against_in_words(each: Difference) -> str:
-    """The baseline of a difference; where it was chosen for its budget, that is said."""
-    return f"{shortened(each.baseline)} ({FREE})" if each.chosen else shortened(each.baseline)

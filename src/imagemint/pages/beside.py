@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,14 +13,13 @@ from imagemint.studies.advice import advice, yardstick
 from imagemint.studies.plan import budget_in_words
 from imagemint.studies.results import Study
 from imagemint.studies.verdict import Difference, Interval, amount
-from imagemint.words import shortened, shown
+from imagemint.words import in_markdown, shortened, shown
 
 ROWS, MARKDOWN = "rows.csv", "report.md"
 _COLUMNS = (
     *("budget", "repeat", "arm", "accuracy", "loss", "validation", "n_real", "n_minted", "n_test", "images_seen"),
     *("seed", "seconds", "subset", "minted", "test"),
 )
-_MARKUP = re.compile(r"([\\`*_\[\]<>|~#&$])")
 
 
 def write_rows(study: Study) -> None:
@@ -43,17 +41,20 @@ def write_markdown(study: Study, command: str) -> None:
     said = [line for line in (answer.certainty(study), *answer.in_real_images(study)) if line]
     done, wanted = study.progress
     parts = [
-        f"# {_plain(answer.title(study))}",
-        _plain(answer.subtitle(study)),
-        f"**{_plain(text)}**",
-        *([_plain(" ".join(said))] if said else []),
+        f"# {in_markdown(answer.title(study))}",
+        in_markdown(answer.subtitle(study)),
+        f"**{in_markdown(text)}**",
+        *([in_markdown(" ".join(said))] if said else []),
         *([f"Unfinished: {done} of {wanted} classifiers are trained."] if done < wanted else []),
         *_next(study),
         *_tables(study),
         *_classes(study),
     ]
     if lines := answer.left_out(study):
-        parts += ["## What was left out, and what to keep in mind", "\n".join(f"- {_plain(line)}" for line in lines)]
+        parts += [
+            "## What was left out, and what to keep in mind",
+            "\n".join(f"- {in_markdown(line)}" for line in lines),
+        ]
     parts += ["## To do it again", f"    {shown(command)}"]
     files.write_text(study.path / MARKDOWN, "\n\n".join(parts) + "\n")
 
@@ -73,7 +74,7 @@ def _next(study: Study) -> list[str]:
     ]
     where = f"At {budget_in_words(answer.largest(study, base))}, compared with {base}; gains of "
     where += f"{answer.score_name(study)}, {answer.unit(study)}, with 95 % intervals."
-    return ["## What to do next", _plain(where), _table(["what", "gain", "", "cost"], rows)]
+    return ["## What to do next", in_markdown(where), _table(["what", "gain", "", "cost"], rows)]
 
 
 def _tables(study: Study) -> list[str]:
@@ -83,7 +84,7 @@ def _tables(study: Study) -> list[str]:
         rows = [
             [f"{arm} against {base}", *(_difference(study, each) for each in row)] for arm, base, row in differences
         ]
-        parts += ["## Differences", _plain(about), _table(["", *heads], rows)]
+        parts += ["## Differences", in_markdown(about), _table(["", *heads], rows)]
     if levels := answer.level_table(study):
         name = answer.score_name(study)
         rows = [[arm, *(_level(study, each) for each in row)] for arm, row in levels]
@@ -108,8 +109,8 @@ def _classes(study: Study) -> list[str]:
     heads = ["class", "test images", each.baseline, each.arm, "difference, points"]
     return [
         "## Class by class",
-        _plain(" ".join(answer.gains_and_losses(study, each))),
-        _plain(f"Recall in per cent with {budget_in_words(each.budget)}."),
+        in_markdown(" ".join(answer.gains_and_losses(study, each))),
+        in_markdown(f"Recall in per cent with {budget_in_words(each.budget)}."),
         _table(heads, rows),
     ]
 
@@ -143,11 +144,6 @@ def _points(i: Interval) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [[_plain(str(each)) for each in row] for row in (heads, *rows)]
+    lines = [[in_markdown(str(each)) for each in row] for row in (heads, *rows)]
     lines.insert(1, ["---"] * len(heads))
     return "\n".join(f"| {' | '.join(row)} |" for row in lines)
-
-
-def _plain(text: str) -> str:
-    """Text that stands in Markdown as it is, in one line."""
-    return _MARKUP.sub(r"\\\1", " ".join(shown(text, lines=True).split()))

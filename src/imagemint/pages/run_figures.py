@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,9 @@ WATCHED = {
     "norms of gradients": ("grad_d", "grad_g"),
 }
 # Okabe & Ito's palette with a line style each, so that no line is known by its colour alone
-_LINES = (("#0072b2", "-"), ("#d55e00", "--"), ("#009e73", "-."), ("#cc79a7", ":"), ("#1a1a1a", (0, (5, 1))))
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#1a1a1a")
+_STYLES = ("-", "--", "-.", ":")  # four beside five colours: twenty lines before two look alike
+SIDES = ("real", "fake")  # of a look: whose logits
 Lines = Sequence[Mapping[str, Any]]
 
 
@@ -55,7 +58,7 @@ def _series(lines: Lines, name: str) -> tuple[list[int], list[float]]:
 def _panel(title: str, known: Mapping[tuple[str, str], tuple[list[int], list[float]]], *, several: bool) -> Html:
     def draw(axes: Axes) -> None:
         for k, ((label, name), (seen, values)) in enumerate(known.items()):
-            colour, style = _LINES[k % len(_LINES)]
+            colour, style = _COLOURS[k % len(_COLOURS)], _STYLES[k % len(_STYLES)]
             text = f"{label}: {name}" if several else name
             marker = "o" if len(seen) < 3 else None
             axes.plot(seen, values, linestyle=style, marker=marker, color=colour, linewidth=1.2, label=text)
@@ -70,24 +73,30 @@ def _panel(title: str, known: Mapping[tuple[str, str], tuple[list[int], list[flo
 
 def logits(looks: Lines) -> Html | None:
     """How D's logits of real and of fake images were spread at each look; None where there is none."""
-    panels = []
-    for side in ("real", "fake"):
-        known = [look for look in looks if look.get(side)]
-        if not known:
-            return None
-        counts = np.array([look[side][4] for look in known], np.float64)
+    if not any(look.get(side) for look in looks for side in SIDES):
+        return None
+    return figures(
+        [
+            figure(
+                partial(draw_logits, looks=looks, side=side), 4, 3, f"Spread of D's logits of {side} images over time"
+            )
+            for side in SIDES
+        ]
+    )
 
-        def draw(axes: Axes, known: Lines = known, counts: np.ndarray = counts, side: str = side) -> None:
-            used = np.flatnonzero(counts.any(0))
-            low, high = max(int(used[0]) - 1, 0), min(int(used[-1]) + 2, counts.shape[1])
-            axes.imshow(counts[:, low:high].T, aspect="auto", origin="lower", cmap="Greys", interpolation="nearest")
-            every = max(len(known) // 4, 1)
-            ticks = range(0, len(known), every)
-            axes.set_xticks(list(ticks), [f"{known[k]['images_seen']:,}" for k in ticks], rotation=30)
-            places = [k for k in range(low, min(high, len(LOGIT_EDGES))) if (k - low) % 2 == 0]
-            axes.set_yticks([k - low + 0.5 for k in places], [f"{LOGIT_EDGES[k]:g}" for k in places])
-            axes.set_title(f"logits of {side} images")
-            axes.set_xlabel("images seen")
 
-        panels.append(figure(draw, 4, 3, f"Spread of D's logits of {side} images over images seen"))
-    return figures(panels)
+def draw_logits(axes: Axes, looks: Lines, side: str) -> None:
+    """A column per look, darker where more logits of a side ("real" or "fake") fall into a bin of LOGIT_EDGES."""
+    axes.set_title(f"logits of {side} images")
+    axes.set_xlabel("images seen")
+    known = [look for look in looks if look.get(side)]
+    if not known:
+        return
+    counts = np.array([look[side][4] for look in known], np.float64)
+    used = np.flatnonzero(counts.any(0))
+    low, high = max(int(used[0]) - 1, 0), min(int(used[-1]) + 2, counts.shape[1])
+    axes.imshow(counts[:, low:high].T, aspect="auto", origin="lower", cmap="Greys", interpolation="nearest")
+    ticks = range(0, len(known), max(len(known) // 4, 1))
+    axes.set_xticks(list(ticks), [f"{known[k]['images_seen']:,}" for k in ticks], rotation=30)
+    places = [k for k in range(low, min(high, len(LOGIT_EDGES))) if (k - low) % 2 == 0]
+    axes.set_yticks([k - low + 0.5 for k in places], [f"{LOGIT_EDGES[k]:g}" for k in places])

@@ -6,10 +6,9 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from imagemint import files
 from imagemint.errors import ImagemintError, RunError
-from imagemint.pages.html import Html, data_uri, element, items, join, name, note, page
-from imagemint.pages.out import check_out
+from imagemint.pages.html import Html, data_uri, element, items, join, name, note, page, table
+from imagemint.pages.out import check_out, write_out
 from imagemint.pages.run_figures import curves, logits
 from imagemint.pages.strip import evenly, strip_png
 from imagemint.runs import Run, open_run
@@ -57,20 +56,15 @@ def compare(runs: Sequence[Run | Path | str], out: Path | str) -> Path:
         _section("Findings", _each(named, _findings)),
     ]
     subtitle = counted(len(opened), "training")
-    files.write_text(out, page(" and ".join(labels)[:80], subtitle, sections, about="Trainings compared"))
-    return out
+    return write_out(out, page(" and ".join(labels)[:80], subtitle, sections, about="Trainings compared"))
 
 
 def _differences(named: Mapping[str, Run]) -> Html:
     facts = [flat(run.facts.decisive()) | {"images seen": run.images_seen} for run in named.values()]
     keys = [key for key in dict.fromkeys(key for each in facts for key in each) if key not in _NO_DIFFERENCE]
     values = {key: [str(each.get(key, "-"))[:80] for each in facts] for key in keys}
-    rows = [
-        element("tr", element("th", key, scope="row"), *(element("td", value) for value in row))
-        for key, row in values.items()
-        if len(set(row)) > 1
-    ]
-    return _rows(["setting", *named], rows) if rows else note("Nothing but the folder.")
+    rows = [[key, *row] for key, row in values.items() if len(set(row)) > 1]
+    return table(["setting", *named], rows) if rows else note("Nothing but the folder.")
 
 
 def _each(named: Mapping[str, Run], draw: Callable[[Run], Html]) -> Html:
@@ -164,10 +158,7 @@ def _choices(run: Run) -> Html:
     if not lines:
         return Html("")
     keys = list(dict.fromkeys(key for line in lines for key in flat(line)))[:8]
-    rows = [
-        element("tr", *(element("td", str(flat(line).get(key, ""))[:40]) for key in keys)) for line in lines[-20:]
-    ]
-    return _rows(keys, rows)
+    return table(keys, [[str(flat(line).get(key, ""))[:40] for key in keys] for line in lines[-20:]])
 
 
 def _pack(run: Run) -> Html:
@@ -188,22 +179,8 @@ def _recipe(run: Run) -> Html:
     settings = flat(run.recipe.model_dump(mode="json")) | {"imagemint": facts.imagemint}
     if facts.git is not None:
         settings["commit"] = facts.git.commit + (" with changes" if facts.git.dirty else "")
-    rows = [
-        element("tr", element("th", key, scope="row"), element("td", str(value)[:200]))
-        for key, value in settings.items()
-    ]
-    return element("details", element("summary", counted(len(rows), "setting")), _rows(["setting", "value"], rows))
-
-
-def _rows(head: Sequence[str], rows: Sequence[Html]) -> Html:
-    """A table that scrolls by itself where it is wider than the page."""
-    top = element("tr", *(element("th", each, scope="col") for each in head))
-    return element(
-        "div",
-        element("table", element("thead", top), element("tbody", *rows)),
-        class_="wide",
-        style="overflow-x:auto",
-    )
+    rows = [[key, str(value)[:200]] for key, value in settings.items()]
+    return element("details", element("summary", counted(len(rows), "setting")), table(["setting", "value"], rows))
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:

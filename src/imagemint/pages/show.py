@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from imagemint import files
 from imagemint.data.inspection import inspect
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import ImagemintError
-from imagemint.pages.out import check_out
+from imagemint.pages.out import check_out, write_out
 from imagemint.pages.pack_page import pack_page
 from imagemint.pages.pack_picture import picture
 from imagemint.pages.run_page import run_page
@@ -30,15 +29,13 @@ def show(what: Pack | Run | Study | Path | str, out: Path | str) -> Path:
     picture_wanted = out.suffix.lower() == ".png"
     if isinstance(opened, Pack):
         found = inspect(opened)
-        files.write_bytes(out, picture(found)) if picture_wanted else files.write_text(out, pack_page(found))
-    elif isinstance(opened, Run):
-        files.write_bytes(out, strip_png(opened)) if picture_wanted else files.write_text(out, run_page(opened))
-    else:
-        if picture_wanted:
-            remedy = f"say --out {out.with_suffix('.html')}"
-            raise ImagemintError(f"{out} as the name of a study's page", "a name that ends in .html", remedy)
-        files.write_bytes(out, report(opened).read_bytes())
-    return out
+        return write_out(out, picture(found) if picture_wanted else pack_page(found))
+    if isinstance(opened, Run):
+        return write_out(out, strip_png(opened) if picture_wanted else run_page(opened))
+    if picture_wanted:
+        remedy = f"say --out {out.with_suffix('.html')}"
+        raise ImagemintError(f"{out} as the name of a study's page", "a name that ends in .html", remedy)
+    return write_out(out, report(opened).read_bytes())
 
 
 def _opened(what: Pack | Run | Study | Path | str) -> Pack | Run | Study:

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, UnidentifiedImageError
 
-from imagemint import files
 from imagemint.errors import RunError
-from imagemint.pages.out import check_out
+from imagemint.pages.out import check_out, write_out
 from imagemint.runs import Run, open_run
 from imagemint.samples import PICTURE_COLUMNS
 
@@ -22,8 +21,7 @@ _GAP, _HEAD, _LEAST = 6, 16, 56  # pixels: between columns, for the numbers abov
 def strip(run: Run | Path | str, out: Path | str, *, moments: int = MOMENTS) -> Path:
     """Draw the strip of a run into `out`, a .png; gives `out`. Raises RunError where it has no sample yet."""
     run, out = open_run(run), check_out(out, (".png",))
-    files.write_bytes(out, strip_png(run, moments))
-    return out
+    return write_out(out, strip_png(run, moments))
 
 
 def strip_png(run: Run, moments: int = MOMENTS) -> bytes:
@@ -36,9 +34,7 @@ def strip_png(run: Run, moments: int = MOMENTS) -> bytes:
         try:
             with Image.open(path) as opened:
                 picture = opened.convert("RGB")
-                width = (
-                    -(-picture.width // PICTURE_COLUMNS) if picture.width > picture.height // 50 else picture.width
-                )
+                width = -(-picture.width // PICTURE_COLUMNS)
                 columns.append((int(path.stem), picture.crop((0, 0, width, picture.height))))
         except (OSError, UnidentifiedImageError, ValueError):
             remedy = "remove it, or train into a new folder"

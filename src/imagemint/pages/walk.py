@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from imagemint import arguments, files, images, seeds
+from imagemint import arguments, images, seeds
 from imagemint.errors import ImagemintError, RunError
 from imagemint.methods import load_minter
 from imagemint.minter import NetworkMinter
-from imagemint.pages.out import check_out
+from imagemint.pages.out import check_out, write_out
 from imagemint.runs import Run, open_run
 from imagemint.words import listed
 
@@ -57,8 +57,7 @@ def walk(
         found = f"recipe {run.recipe.name} draws images from something else than a network"
         raise RunError(found, "noise to walk through", "look at its samples: imagemint strip")
     drawn = _frames(minter, labels, points, frames, seed)
-    files.write_bytes(out, _gif(drawn) if out.suffix.lower() == ".gif" else _mp4(drawn))
-    return out
+    return write_out(out, _gif(drawn) if out.suffix.lower() == ".gif" else _mp4(drawn))
 
 
 def between(start: torch.Tensor, end: torch.Tensor, share: float, *, spherical: bool) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """A study: arms x budgets x repeats -> rows. Interrupted and started again, it computes what is missing.
 
-Test images are used for one thing: to ask finished classifiers. Whatever can be refused is refused before the first
+Test images are used for one thing: to ask classifiers, while they learn (for curves that nothing is chosen by) and at
+their end. Whatever can be refused is refused before the first
 file is written.
 """
 

@@ -4,8 +4,3 @@ The run's own files are the truth. A poster reads them from where it stopped and
 its own while a training goes on (`following`), and the same function afterwards (`track`). Losing the server loses
 nothing: what was not posted is posted by the next one.
 """
-
-from imagemint.tracking.follow import following, track
-from imagemint.tracking.targets import Target, target_of
-
-__all__ = ["Target", "following", "target_of", "track"]

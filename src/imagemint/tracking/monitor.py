@@ -7,13 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from imagemint.errors import TrackingError
 from imagemint.progress import say
+from imagemint.tracking.targets import HOST, PORT, check_library, make_folder
 
-PORT = 5000
 _QUIET = {  # no telemetry, no jobs of MLflow's own, nothing but the server
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -25,7 +24,7 @@ def monitor(
     folder: Path | str,
     *,
     port: int = PORT,
-    host: str = "127.0.0.1",
+    host: str = HOST,
     backend: str | None = None,
     artifacts: str | None = None,
     allow: str | None = None,
@@ -36,19 +35,11 @@ def monitor(
     `artifacts` (s3://...). `allow`: names by which others may call it, with commas. Raises TrackingError where MLflow
     is missing, the port is taken, or the folder cannot be written to.
     """
-    if find_spec("mlflow") is None:
-        raise TrackingError("mlflow is not installed", "mlflow, to run its server", "pip install 'imagemint[track]'")
+    check_library("mlflow")
+    if (backend or "").startswith("postgresql://"):
+        check_library("psycopg")
     folder = Path(folder).absolute()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        found = f"no folder can be made at {folder} ({error.strerror})"
-        raise TrackingError(found, "a folder for the database and the artifacts", "choose another") from None
-    if not os.access(folder, os.W_OK):
-        raise TrackingError(f"{folder} is not writable", "a writable folder", "choose another")
-    if (backend or "").startswith("postgresql://") and find_spec("psycopg") is None:
-        remedy = "pip install 'imagemint[track]'"
-        raise TrackingError("psycopg is not installed", "psycopg, to reach PostgreSQL", remedy)
+    make_folder(folder)
     _check_port(host, port)
     names = f"{host}:{port},localhost:{port},127.0.0.1:{port},[::1]:{port}" + (f",{allow}" if allow else "")
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]

@@ -7,7 +7,7 @@ import socket
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,7 +18,6 @@ from imagemint.settings import flat
 from imagemint.words import shown
 
 FOLDER = "tracking"  # of a run or study: its identity, its state, and a position per target
-STATES = ("running", "finished", "stopped", "failed")
 
 
 class State(BaseModel):
@@ -26,7 +25,7 @@ class State(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    state: str
+    state: Literal["running", "finished", "stopped", "failed"]
     reason: str = ""
 
 
@@ -56,8 +55,13 @@ class News:
     looks: list[dict[str, Any]]  # lines of watch.jsonl
     findings: list[Finding]
     samples: list[Path]
-    state: State
     then: Position  # once all of it is posted
+
+    @property
+    def state(self) -> State:
+        """What the run is now."""
+        assert self.then.state is not None
+        return self.then.state
 
     def __bool__(self) -> bool:
         return bool(self.values or self.looks or self.findings or self.samples)
@@ -79,7 +83,7 @@ def news_of(run: Run, position: Position) -> News:
             "state": state_of(run),
         }
     )
-    return News(values, looks, findings[position.findings :], samples, state_of(run), then)
+    return News(values, looks, findings[position.findings :], samples, then)
 
 
 def _numbers(line: dict[str, Any], prefix: str) -> list[Value]:

@@ -15,7 +15,7 @@ from typing import Literal
 from imagemint.errors import TrackingError
 from imagemint.words import shown
 
-LOCAL = "http://127.0.0.1:5000"  # where `imagemint monitor` listens by default
+HOST, PORT = "127.0.0.1", 5000  # where `imagemint monitor` listens by default
 _URI = re.compile(r"(https?://[^\s/]+.*|sqlite:////?[^\s]+|postgresql(\+\w+)?://[^\s]+)")
 _SECONDS = 5.0  # that a server may take to say that it is there
 
@@ -51,28 +51,37 @@ def target_of(text: str) -> Target:
         raise TrackingError(
             f"--track {shown(text)[:100]}", "mlflow, mlflow:URI, tensorboard or tensorboard:DIR", "check the spelling"
         )
-    if find_spec(kind) is None:
-        raise TrackingError(f"{kind} is not installed", f"{kind}, to post to it", "pip install 'imagemint[track]'")
+    check_library(kind)
     if kind == "tensorboard":
         return Target("tensorboard", str(Path(where or "tensorboard").absolute()))
-    where = where or os.environ.get("MLFLOW_TRACKING_URI", LOCAL)
+    where = where or os.environ.get("MLFLOW_TRACKING_URI", f"http://{HOST}:{PORT}")
     if not _URI.fullmatch(where):
         wanted = "http://HOST:PORT, https://..., sqlite:///FILE or postgresql://..."
         raise TrackingError(f"the address {shown(where)[:100]} of MLflow", wanted, "check the spelling")
     return Target("mlflow", where.rstrip("/"))
 
 
+def check_library(name: str) -> None:
+    """Raise TrackingError where a library of the extra `track` is missing."""
+    if find_spec(name) is None:
+        raise TrackingError(f"{name} is not installed", name, "pip install 'imagemint[track]'")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, if it is not there. Raises TrackingError where nothing can be written into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        found = f"no folder can be made at {folder} ({error.strerror})"
+        raise TrackingError(found, "a folder to write into", "choose another") from None
+    if not os.access(folder, os.W_OK):
+        raise TrackingError(f"{folder} is not writable", "a writable folder", "choose another")
+
+
 def check(target: Target) -> None:
     """Ask whether it is there. Raises Unreachable where it is not now, TrackingError where it never will be."""
     if target.kind == "tensorboard":
-        folder = Path(target.where)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            found = f"no folder can be made at {folder} ({error.strerror})"
-            raise TrackingError(found, "a folder to write events into", "choose another") from None
-        if not os.access(folder, os.W_OK):
-            raise TrackingError(f"{folder} is not writable", "a writable folder", "choose another")
+        make_folder(Path(target.where))
         return
     if not target.where.startswith("http"):
         return

@@ -14,8 +14,7 @@ from typing import Any
 from imagemint.runs import Run
 from imagemint.tracking.news import News, Position, Value, identity, parameters, tags
 from imagemint.tracking.targets import Unreachable
-from imagemint.training.watch.measure import LOGIT_EDGES
-from imagemint.words import shown
+from imagemint.words import first_line, shown
 
 EXPERIMENT = "imagemint"  # of runs, unless MLFLOW_EXPERIMENT_NAME says another
 _ID = "imagemint.id"
@@ -142,8 +141,7 @@ def in_words() -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException, ConnectionError, TimeoutError) as error:
-        said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise Unreachable(shown(said)[:200]) from None
+        raise Unreachable(first_line(error)) from None
 
 
 def _key(name: str) -> str:
@@ -152,24 +150,14 @@ def _key(name: str) -> str:
 
 
 def _logits(looks: Sequence[Mapping[str, Any]]) -> bytes:
-    """A picture: D's logits of real and of fake images over the training, darker where there are more; PNG."""
-    import numpy as np
+    """D's logits over the training as on the run's page, as PNG."""
     from matplotlib.figure import Figure
 
+    from imagemint.pages.run_figures import SIDES, draw_logits
+
     figure = Figure((8, 4), layout="constrained")
-    bins = len(LOGIT_EDGES) + 1
-    names = [f"{edge:g}" for edge in LOGIT_EDGES]
-    for axes, side in zip(figure.subplots(1, 2, sharey=True), ("real", "fake"), strict=True):
-        known = [look for look in looks if look.get(side)]
-        counts = np.array([look[side][4] for look in known], np.float64).reshape(len(known), bins)
-        axes.imshow(counts.T, aspect="auto", origin="lower", cmap="Greys", interpolation="nearest")
-        axes.set_title(f"logits of {side} images")
-        every = max(len(known) // 5, 1)
-        axes.set_xticks(
-            range(0, len(known), every), [f"{look['images_seen']:,}" for look in known[::every]], rotation=45
-        )
-        axes.set_xlabel("images seen")
-        axes.set_yticks([place + 0.5 for place in range(0, len(names), 3)], names[::3])
+    for axes, side in zip(figure.subplots(1, 2), SIDES, strict=True):
+        draw_logits(axes, looks, side)
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=100)
     return out.getvalue()

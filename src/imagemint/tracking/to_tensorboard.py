@@ -76,8 +76,3 @@ class Board:
         writer.add_histogram_raw(
             name, low, high, n, mean * n, mean * mean * n, bucket_limits=edges, bucket_counts=counts, global_step=seen
         )
-
-    def close(self) -> None:
-        """Every event to the disk."""
-        for writer in self.writers.values():
-            writer.close()

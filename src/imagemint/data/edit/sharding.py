@@ -6,11 +6,11 @@ from pathlib import Path
 
 from imagemint import arguments
 from imagemint.data.pack import Pack, open_pack
-from imagemint.data.remote import SHARD_BYTES
+from imagemint.data.remote import SHARD_MEGABYTES
 from imagemint.data.rewriting import rewrite
 
 
-def shard(pack: Pack | Path | str, dest: Path | str, *, megabytes: float = SHARD_BYTES / (1 << 20)) -> Pack:
+def shard(pack: Pack | Path | str, dest: Path | str, *, megabytes: float = SHARD_MEGABYTES) -> Pack:
     """The same images in the same order, their pixels in files of at most so many megabytes (2**20 bytes).
 
     The fingerprint stays. Every other edit of a pack in shards writes one file again, unless it writes to an address.
