@@ -101,6 +101,13 @@ def test_the_first_twin_is_named_and_blank_images_are_like_nothing() -> None:
     assert mine.tolist() == [0, 1] and theirs.tolist() == [1, 1]
 
 
+def test_a_copy_that_every_move_meets_again_is_found_once(tmp_path: Path) -> None:
+    picture = np.kron(drawings(1)[0], np.ones((8, 8), np.uint8))  # so large that a move by a pixel hardly changes it
+    pack = write(tmp_path / "pack", np.concatenate([255 - picture, picture]), np.array([0, 1]))
+    mine, theirs = near_copies(pack, np.arange(2), picture)
+    assert mine.tolist() == [1] and theirs.tolist() == [0]
+
+
 class Recorder(FakeGan):
     """What any training was given, GANs, screening, teachers and classifiers alike, byte for byte."""
 

@@ -161,6 +161,8 @@ def near_copies(pack: Pack, among: np.ndarray, others: np.ndarray) -> Pairs:
                     for start in range(0, len(i), batch):
                         a, b = i[start : start + batch], j[start : start + batch]
                         a, b = a[twin[a] < 0], b[twin[a] < 0]
+                        if not len(a):  # all of them were found before
+                            continue
                         mine, at = np.unique(a, return_inverse=True)
                         both = np.concatenate([pack.read(among[mine]), moved[b]])
                         same = (_same_levels if tiny else _same_picture)(both, at, len(mine) + np.arange(len(b)))

@@ -197,11 +197,12 @@ class Pack:
             return np.asarray(source[index])
         pixels = np.empty((len(index), *source.shape[1:]), np.uint8)
         starts = np.flatnonzero(np.diff(index, prepend=-2) != 1).tolist()  # of runs of neighbours, each read at once
+        ends = [*starts[1:], len(index)] if starts else []
         image_bytes = prod(source.shape[1:])
         path = self.path / "pixels.npy"
         try:
             with files.open_regular(path) as file:
-                for start, end in zip(starts, [*starts[1:], len(index)], strict=True):
+                for start, end in zip(starts, ends, strict=True):
                     file.seek(source.offset + int(index[start]) * image_bytes)
                     if file.readinto(pixels[start:end].data.cast("B")) != (end - start) * image_bytes:  # type: ignore[attr-defined]
                         raise files.Damaged("has been cut short")
