@@ -36,13 +36,17 @@ NATURAL: list[tuple[str, dict[str, object], ImageShape]] = [
     ("conv", {"variant": "mirrored-wider"}, MNIST),
     ("conv", {"variant": "mnist"}, MNIST),
     ("conv", {"variant": "mnist", "outputs": "k+1"}, MNIST),
+    ("conv", {"variant": "pooled"}, MNIST),
     ("conv", {"variant": "cifar"}, CIFAR),
+    ("conv", {"variant": "cifar-wider"}, CIFAR),
     ("conv", {"variant": "cifar-final", "outputs": "k+1"}, CIFAR),
     ("dcgan-fd", {}, MNIST),
     ("dcgan-fd", {"width": 2, "depth": 3, "virtual_batch_norm": True}, MNIST),
     ("ccgan", {}, MNIST),
+    ("ccgan", {"virtual_batch_norm": True}, MNIST),
     ("wgan-gp", {}, LARGE),
     ("per-class", {}, MNIST),
+    ("per-class", {"output": "sigmoid"}, MNIST),
 ]
 natural = pytest.mark.parametrize(("model", "options", "shape"), NATURAL)
 

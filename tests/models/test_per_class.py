@@ -53,6 +53,19 @@ def test_counts_are_those_of_the_stated_widths(shape: tuple[int, int, int], g: i
     assert (parameter_count(generator), parameter_count(discriminator)) == (5 * g, 5 * d)
 
 
+@pytest.mark.parametrize("output", ["tanh", "sigmoid"])
+def test_both_outputs_reach_black_and_white(output: str) -> None:
+    """And they differ in between: 2 sigmoid(x) - 1 is tanh(x / 2)."""
+    generator, _ = build("per-class", {"output": output, "width": 4}, ImageShape(1, 8, 8), 1, 5)
+    last = list(member(generator, 0).modules())[-1]
+    for wanted in (0.5, 30.0, -30.0):
+        nn.init.zeros_(last.weight)  # type: ignore[arg-type]
+        nn.init.constant_(last.bias, wanted)  # type: ignore[arg-type]
+        made = generator(torch.zeros(1, 5), torch.zeros(1, dtype=torch.int64)).detach()
+        half = 1 if output == "tanh" else 2
+        assert torch.allclose(made, torch.tensor(wanted / half).tanh().expand_as(made), atol=1e-6)
+
+
 def test_layers_are_in_the_documents_order() -> None:
     generator, discriminator = build("per-class", {}, ImageShape(3, 64, 64), 1, 100)
     kinds = [

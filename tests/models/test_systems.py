@@ -118,6 +118,14 @@ CONV_TABLES = {
         [103_424, 2_048, 1025 * 2_560, 5_120, 40 * 64 * 16 + 64, 128, 1_025],
         [832, 4_128, 51_264, 16_448, 4097 * 1_024, 1_025],
     ),
+    "pooled": (  # section 4.7.5: the classifier as it stands, with one dense layer of 1000
+        [103_424, 2_048, 1025 * 6_272, 12_544, 131_136, 128, 1_025],
+        [520, 20_040, 1961 * 1_000, 1_001],
+    ),
+    "cifar-wider": (  # section 4.8.2: one more layer, kernel 5, stride 1, 128 features, in each
+        [103_424, 2_048, 1025 * 2_560, 5_120, 128_128, 256, 128 * 64 * 16 + 64, 128, 3_075],
+        [2_432, 4_128, 51_264, 16_448, 204_928, 8193 * 1_024, 1_025],
+    ),
     "cifar-final": (
         [103_424, 2_048, 1025 * 8_192, 16_384, 409_728, 256, 131_136, 128, 3_075],
         [2_432, 51_264, 128, 204_928, 256, 8193 * 1_024, 2_048, 1_025],
@@ -127,7 +135,7 @@ CONV_TABLES = {
 
 @pytest.mark.parametrize("variant", CONV_TABLES)
 def test_conv_layer_by_layer(variant: str) -> None:
-    shape = {"cifar": ImageShape(1, 32, 32), "cifar-final": CIFAR}.get(variant, MNIST)
+    shape = {"cifar": ImageShape(1, 32, 32), "cifar-wider": CIFAR, "cifar-final": CIFAR}.get(variant, MNIST)
     generator, discriminator = build("conv", {"variant": variant}, shape, 10, 100)
     assert (counts(generator), counts(discriminator)) == CONV_TABLES[variant]
 
@@ -324,6 +332,25 @@ def test_mitlgan_literal_output_never_leaves_the_bright_half() -> None:
     low, literal = tanh(made).detach(), relu(made).detach()
     assert float(low.min()) < 0 and float(low.abs().max()) <= 1
     assert torch.allclose(literal.tanh(), low.clamp(min=0), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("connect", "into_blocks", "into_up"),
+    [("dense-residual", [8, 16, 24], 32), ("residual", [8, 8, 8], 8), ("dense", [8, 16, 24], 32)],
+)
+def test_mitlgan_blocks_join_or_add(connect: str, into_blocks: list[int], into_up: int) -> None:
+    """Channels before each of three blocks and before the first doubling; one convolution per block where dense."""
+    options = mitlgan.Options.model_validate({"connect": connect, "width": 8, "blocks": 3})
+    joiner = mitlgan.Joiner(2, ImageShape(1, 8, 8), options)
+    convs = [[conv for conv in block.modules() if isinstance(conv, nn.Conv2d)] for block in joiner.blocks]
+    assert [each[0].in_channels for each in convs] == into_blocks
+    assert {len(each) for each in convs} == {1 if connect == "dense" else 2}
+    assert next(conv for conv in joiner.up.modules() if isinstance(conv, nn.Conv2d)).in_channels == into_up
+    x, block = torch.randn(2, 8, 2, 2), joiner.blocks[0]
+    made = block(x)
+    kept = made[:, :8] if connect != "residual" else made - block.conv2(block.conv1(x))  # type: ignore[operator]
+    assert torch.allclose(kept, x, atol=1e-6)
+    assert joiner(torch.randn(2, 2, 8, 8)).shape == (2, 1, 8, 8)
 
 
 def test_mitlgan_joins_more_than_two_parents() -> None:

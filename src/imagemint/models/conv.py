@@ -5,7 +5,9 @@
     mirrored-two        + two transposed convolutions 4/2 in place of four
     mirrored-wider      + 32 and 64 channels in D
     mnist               the best one for MNIST
-    cifar               the same with a map of 40 channels; gray or colour as the pack is
+    pooled              the same G; D is the MNIST classifier with max-pooling, relu and one dense layer of 1000
+    cifar               `mnist` with a map of 40 channels; gray or colour as the pack is
+    cifar-wider         + a 5x5 convolution of 128 channels after G's map and before D's dense layer
     cifar-final         three convolutions each
 
 Where the thesis is silent or contradicts itself, we read:
@@ -16,6 +18,7 @@ Where the thesis is silent or contradicts itself, we read:
     linear      D's 5x5 convolutions in `mirrored`, as printed: each stands before a 2x2 one that was its pooling
     leaky       D's hidden dense layer, though printed without: a linear one before the linear output would be none
     leak        0.01, the only one that it names
+    pooled      pooling with stride 2, though it prints 1; its dropout is `dropout: 0.5`, which G gets too
     cifar       it names a map of 40 channels, which only `mirrored` has, but means the best net: `mnist` at 40
     weights     Glorot uniform, biases 0: TensorFlow's default
 """
@@ -32,7 +35,15 @@ from imagemint.models.shapes import ImageShape
 from imagemint.settings import Strict
 
 Variant = Literal[
-    "mirrored", "mirrored-dense", "mirrored-two", "mirrored-wider", "mnist", "cifar", "cifar-final"
+    "mirrored",
+    "mirrored-dense",
+    "mirrored-two",
+    "mirrored-wider",
+    "mnist",
+    "pooled",
+    "cifar",
+    "cifar-wider",
+    "cifar-final",
 ]  # the keys of NETS
 ABOUT = "Winkler 2018: convolutional networks, one variant per experiment"
 
@@ -63,6 +74,7 @@ class Conv(NamedTuple):
     stride: int
     norm: bool = False
     active: bool = True
+    pooled: bool = False  # D: the larger of each 2x2, before the activation
 
 
 class Net(NamedTuple):
@@ -76,6 +88,7 @@ class Net(NamedTuple):
     d_dense: int = 0  # units before the output; 0: none
     d_dense_norm: bool = False
     dropout: float = 0.0
+    d_plain: bool = False  # relu in D, too
 
 
 _MIRRORED = Net(
@@ -104,6 +117,7 @@ _MNIST = Net(
     d_convs=(Conv(32, 5, 1), Conv(32, 2, 2), Conv(64, 5, 1), Conv(64, 2, 2)),
     d_dense=4 * 4 * 64,
 )
+_CIFAR = _MNIST._replace(g_map=40)
 _CIFAR_FINAL = Net(
     g_dense=(1024,),
     g_map=128,
@@ -119,7 +133,13 @@ NETS: dict[Variant, Net] = {
     "mirrored-two": _TWO,
     "mirrored-wider": _WIDER,
     "mnist": _MNIST,
-    "cifar": _MNIST._replace(g_map=40),
+    "pooled": _MNIST._replace(
+        d_convs=(Conv(20, 5, 1, pooled=True), Conv(40, 5, 1, pooled=True)), d_dense=1000, d_plain=True
+    ),
+    "cifar": _CIFAR,
+    "cifar-wider": _CIFAR._replace(
+        g_convs=(Conv(128, 5, 1, norm=True), *_CIFAR.g_convs), d_convs=(*_CIFAR.d_convs, Conv(128, 5, 1))
+    ),
     "cifar-final": _CIFAR_FINAL,
 }
 
@@ -162,13 +182,15 @@ class Discriminator(nn.Module):
         for k, conv in enumerate(net.d_convs):
             normed = conv.norm if options.bn_d is None else options.bn_d and k > 0
             layers += [_convolution(before, conv.channels, conv.kernel, conv.stride), *_norm2(conv.channels, normed)]
-            layers += [_relu(options, leaky=True)] if conv.active else []
+            layers += [nn.MaxPool2d(2)] if conv.pooled else []
+            layers += [_relu(options, leaky=not net.d_plain)] if conv.active else []
             before = conv.channels
         layers.append(nn.Flatten())
         before *= (shape.height // 4) * (shape.width // 4)
         if net.d_dense:
             normed = net.d_dense_norm if options.bn_d is None else options.bn_d
-            layers += [nn.Linear(before, net.d_dense), *_norm1(net.d_dense, normed), _relu(options, leaky=True)]
+            layers += [nn.Linear(before, net.d_dense), *_norm1(net.d_dense, normed)]
+            layers += [_relu(options, leaky=not net.d_plain)]
             before = net.d_dense
         self.single = options.outputs == 1
         self.layers = nn.Sequential(

@@ -25,14 +25,21 @@ from imagemint.words import counted
 
 ABOUT = "Élő 2021: frozen generators side by side and a network that learns to join their images"
 Output = Literal["tanh", "relu"]
+Connect = Literal["dense-residual", "residual", "dense"]
 
 
 class Options(Strict):
     """The family's choices."""
 
     output: Output = Field("tanh", description="relu as in table 7.3; it cannot draw anything darker than mid-gray")
-    width: int = Field(256, ge=4, le=4096, multiple_of=4, description="channels that each dense-residual block adds")
-    blocks: int = Field(6, ge=1, le=64, description="dense-residual blocks")
+    width: int = Field(256, ge=4, le=4096, multiple_of=4, description="channels that each block makes")
+    blocks: int = Field(6, ge=1, le=64, description="blocks between the halvings and the doublings")
+    connect: Connect = Field(
+        "dense-residual",
+        description="what a block does with its input; dense-residual: two convolutions, joined to it (table 7.3); "
+        "residual: two convolutions, added to it (He et al. 2016); dense: one convolution, joined to it "
+        "(Huang et al. 2017)",
+    )
     dropout: float = Field(0.3, ge=0, lt=1, description="in D, as in wgan-gp")
 
 
@@ -60,9 +67,10 @@ class Joiner(nn.Module):
         self.down = nn.Sequential(
             _layer(shape.channels, quarter, 7), _layer(quarter, half, 3, stride=2), _layer(half, width, 3, stride=2)
         )
-        self.blocks = nn.Sequential(*(_Block((1 + k) * width, width) for k in range(options.blocks)))
-        wide = (1 + options.blocks) * width
-        self.up = nn.Sequential(*_layer_up(wide, half), *_layer_up(half, quarter))
+        grows = options.connect != "residual"
+        wide = [(1 + grows * k) * width for k in range(options.blocks + 1)]  # channels before each block, and after
+        self.blocks = nn.Sequential(*(_Block(channels, width, options.connect) for channels in wide[:-1]))
+        self.up = nn.Sequential(*_layer_up(wide[-1], half), *_layer_up(half, quarter))
         self.last = nn.Sequential(nn.Conv2d(quarter, shape.channels, 7, padding=3), _norm(shape.channels))
         glorot(self)
 
@@ -72,14 +80,17 @@ class Joiner(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions, whose output is joined to the input: `[n, in, h, w]` -> `[n, in + width, h, w]`."""
+    """`[n, in, h, w]` -> `[n, in + width, h, w]`, or where it is residual `[n, in, h, w]` with width = in."""
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, connect: Connect) -> None:
         super().__init__()
-        self.conv1, self.conv2 = _layer(channels, width, 3), _layer(width, width, 3)
+        self.adds = connect == "residual"
+        self.conv1 = _layer(channels, width, 3)
+        self.conv2 = nn.Identity() if connect == "dense" else _layer(width, width, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([x, self.conv2(self.conv1(x))], 1)
+        made = self.conv2(self.conv1(x))
+        return x + made if self.adds else torch.cat([x, made], 1)
 
 
 def _layer(before: int, after: int, kernel: int, stride: int = 1) -> nn.Sequential:

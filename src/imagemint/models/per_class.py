@@ -21,6 +21,7 @@ as in Keras.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -40,6 +41,9 @@ class Options(Strict):
 
     width: int = Field(32, ge=1, le=256, description="channels of D's first convolution and of G's last block")
     dropout: float = Field(0.4, ge=0, lt=1, description="after each convolution of D and in each block of G")
+    output: Literal["tanh", "sigmoid"] = Field(
+        "tanh", description="G's last activation; sigmoid, their first try, is stretched to [-1, 1]"
+    )
 
 
 class Bank(nn.Module):
@@ -74,10 +78,12 @@ class Generator(nn.Module):
             layers += [nn.BatchNorm2d(channels, momentum=0.1), nn.Dropout(options.dropout), nn.ReLU()]
             before = channels
         self.layers = nn.Sequential(*layers, nn.Conv2d(before, shape.channels, 3, padding=1))
+        self.sigmoid = options.output == "sigmoid"
         glorot(self)
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.layers(z).float().tanh()
+        x: Tensor = self.layers(z).float()
+        return 2 * x.sigmoid() - 1 if self.sigmoid else x.tanh()
 
 
 class Discriminator(nn.Module):

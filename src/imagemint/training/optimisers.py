@@ -50,6 +50,33 @@ class Optimizer(Strict):
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam only")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam; for RMSProp the smoothing constant")
     eps: float = Field(1e-8, gt=0, description="Adam and RMSProp: keeps the division finite")
+    decay: float = Field(
+        0.0, ge=0, le=1, description="the rate after t updates is lr / (1 + decay x t), as Keras' optimisers had it"
+    )
+
+
+def update(optimizer: torch.optim.Optimizer, choice: Optimizer, updates: int) -> None:
+    """One update, after `updates` earlier ones: its learning rates are divided by 1 + decay x updates.
+
+    What they were before stands again afterwards, so that nothing of the decay is among what a checkpoint keeps.
+
+    >>> weight = nn.Parameter(torch.zeros(1))
+    >>> choice = Optimizer.model_validate({"name": "sgd", "lr": 1.0, "decay": 0.5})
+    >>> optimizer, weight.grad = torch.optim.SGD([weight], lr=1.0), torch.ones(1)
+    >>> for updates in range(3):
+    ...     update(optimizer, choice, updates)
+    >>> round(-weight.item(), 4)  # 1 + 1/1.5 + 1/2
+    2.1667
+    """
+    if not choice.decay:
+        optimizer.step()
+        return
+    rates = [group["lr"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] /= 1 + choice.decay * updates
+    optimizer.step()
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
 
 
 def make_optimizer(choice: Optimizer, module: nn.Module) -> torch.optim.Optimizer:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from imagemint import seeds
 from imagemint.augment import CLASSIC, affine
 from imagemint.losses import LOSSES, PENALTIES, PerSample, feature_matching, realness, smoothed
+from imagemint.training.optimisers import update
 from imagemint.training.state import Gan
 
 Values = dict[str, Tensor]  # detached scalars worth logging
@@ -33,7 +36,7 @@ def discriminator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> 
         size.backward()  # type: ignore[no-untyped-call]
         values["penalty"] = size.detach()
     gan.ranks.average_gradients(d)
-    gan.optimizer_d.step()
+    update(gan.optimizer_d, recipe.optimizer_d, d_step)
     if recipe.clip is not None:
         with torch.no_grad():
             for parameter in d.parameters():
@@ -50,8 +53,14 @@ def generator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor, k: int)
     gan.optimizer_g.zero_grad(set_to_none=True)
     lowered.backward()  # type: ignore[no-untyped-call]
     gan.ranks.average_gradients(gan.generator)
-    gan.optimizer_g.step()
+    update(gan.optimizer_g, gan.recipe.optimizer_g, _g_updates(gan) + k)
     return {"loss_g": lowered.detach()}
+
+
+def _g_updates(gan: Gan) -> int:
+    """Updates of G before this iteration: none in the iterations in which D learned alone."""
+    alone = math.ceil(gan.recipe.pretrain_images / (gan.batch * gan.recipe.d_steps))
+    return max(gan.iterations - alone, 0) * gan.recipe.g_steps
 
 
 def _adversarial(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
