@@ -25,7 +25,7 @@ ORDER = [
     {"training"},  # after metrics: it chooses the best weights by one of them
     {"methods"},
     {"config", "runs"},  # they read the recipes and runs of every method
-    {"fitting", "minting", "catalogue"},
+    {"fitting", "minting", "labelling", "catalogue"},
     {"studies", "sweeps"},
     {"pages", "cards", "publishing", "tracking"},
     {"demo"},

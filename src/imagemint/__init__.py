@@ -6,6 +6,7 @@ The public surface, in the order of the story:
     open_pack("photos.pack")                                -> Pack
     train("photos.pack", "demo", "runs/first")              -> Run
     mint("runs/first", "minted.pack", per_class=500)        -> Pack
+    label("runs/semi", "photos.pack", "labelled.pack")      -> Pack
     measure("minted.pack", "photos.pack")                   -> Measures
     study("photos.pack", "test.pack", "demo", "study/")     -> Study
     sweep("plan.yaml", "sweep/")                            -> Sweep
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from imagemint.data.split import split as split
     from imagemint.errors import ImagemintError as ImagemintError
     from imagemint.fitting import train as train
+    from imagemint.labelling import label as label
     from imagemint.metrics.measures import Measures as Measures
     from imagemint.metrics.measures import measure as measure
     from imagemint.minting import mint as mint
@@ -49,6 +51,7 @@ _HOMES = {
     "Run": "runs",
     "Study": "studies.results",
     "Sweep": "sweeps.results",
+    "label": "labelling",
     "load_recipe": "config",
     "measure": "metrics.measures",
     "mint": "minting",

@@ -301,6 +301,26 @@ def mint(
 
 
 @app.command()
+def label(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A training of a semi-supervised recipe.")],
+    pack: PackArgument,
+    dest: DestArgument,
+    above: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P", help="Leave images without a label where no class has this probability; default: name all."
+        ),
+    ] = None,
+) -> None:
+    """Name every image of a pack by a training on labelled and unlabelled images, and write them as a pack."""
+    from imagemint.labelling import said
+
+    made = imagemint.label(run, pack, dest, above=above)
+    for line in (_one_line(made), *said(made)):
+        _print(line)
+
+
+@app.command()
 @options_of(ClassifierPlan, "classifier", "epochs", "at_least")
 def measure(
     pack: PackArgument,

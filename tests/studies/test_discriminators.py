@@ -14,8 +14,9 @@ from imagemint.classifiers import ClassifierPlan, evaluate, train_classifier
 from imagemint.data.pack import Pack
 from imagemint.errors import ImagemintError
 from imagemint.fitting import train
+from imagemint.labelling import Judge, judge_of
 from imagemint.pages.study_page import study
-from imagemint.studies.discriminators import Judge, judge_of, started_from
+from imagemint.studies.discriminators import started_from
 from tests.digits import digits, write
 
 QUICK: dict[str, Any] = {"classifier_epochs": 1, "classifier_images": 1280, "budgets": [20], "repeats": 1}

@@ -13,30 +13,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from imagemint.checkpoints import load_weights, read_tensors
 from imagemint.classifiers.network import Network
 from imagemint.classifiers.training import CLASSIFIERS, Kind
 from imagemint.errors import StudyError
-from imagemint.losses import LOSSES
-from imagemint.methods import METHODS, method_of
+from imagemint.labelling import discriminator_of, is_one_gan, names_classes, no_labels
 from imagemint.runfolder import Run, RunFacts
-from imagemint.training.recipe import Recipe
 from imagemint.training.state import ONE_GAN
 
 Use = Literal["as it is", "as a start"]  # of a discriminator as a classifier
-
-
-class Judge(Network):
-    """The class logits of a discriminator of k + 1 outputs."""
-
-    def __init__(self, discriminator: nn.Module, size: tuple[int, int]) -> None:
-        super().__init__(size)
-        self.discriminator = discriminator
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Float `[n, c, h, w]` in [-1, 1] -> logits `[n, k]`; the last output, *generated*, is left out."""
-        logits: Tensor = self.discriminator(images, _no_labels(images))
-        return logits[:, :-1]
 
 
 class Started(Network):
@@ -51,23 +35,18 @@ class Started(Network):
 
     def features(self, images: Tensor) -> Tensor:
         """Float `[n, c, h, w]` in [-1, 1] -> what the last layer sees, float `[n, d]`."""
-        found: Tensor = self.discriminator.features(images, _no_labels(images))  # type: ignore[operator]
+        found: Tensor = self.discriminator.features(images, no_labels(images))  # type: ignore[operator]
         return found
-
-
-def _no_labels(images: Tensor) -> Tensor:
-    """Labels for a network that does not look at them, int64 `[n]`."""
-    return torch.zeros(len(images), dtype=torch.int64)
 
 
 def check_discriminator(facts: RunFacts, arm: str, use: Use) -> None:
     """Raise StudyError where the discriminator of such a run cannot be used as an arm wants to."""
     recipe = facts.recipe
     of = f"recipe {recipe.name} (model {recipe.model})"
-    if method_of(recipe.model) is not METHODS["gan"] or not isinstance(recipe, Recipe):
+    if not is_one_gan(facts):
         raise StudyError(f"arm {arm}, and {of} has no discriminator of all classes", *_wanted(arm, use))
     if use == "as it is":
-        if not LOSSES[recipe.loss].k_plus_1:
+        if not names_classes(facts):
             raise StudyError(f"arm {arm}, and the discriminator of {of} gives no class logits", *_wanted(arm, use))
         return
     with torch.no_grad():
@@ -86,22 +65,6 @@ def _wanted(arm: str, use: Use) -> tuple[str, str]:
         "as a start": ("a discriminator that makes features of the image alone", "fewshot"),
     }[use]
     return wanted, f"choose such a recipe, as {example}, or leave the arm out"
-
-
-def discriminator_of(run: Run) -> nn.Module:
-    """The discriminator of the newest checkpoint, on the CPU, in evaluation mode."""
-    checkpoint = run.newest()
-    _, discriminator = ONE_GAN.networks(run.facts)
-    weights = read_tensors(checkpoint, "weights", run.state(checkpoint).weights)
-    load_weights(discriminator, "discriminator", weights, checkpoint)
-    return discriminator.eval()
-
-
-def judge_of(run: Run) -> Judge:
-    """A run's discriminator of k + 1 outputs as a classifier."""
-    judge = Judge(discriminator_of(run), run.facts.pack.size)
-    judge.eval()
-    return judge
 
 
 def started_from(run: Run) -> Kind:

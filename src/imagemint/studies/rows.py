@@ -20,6 +20,7 @@ from imagemint.config import load_recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.rewriting import rewrite
 from imagemint.fitting import train
+from imagemint.labelling import judge_of
 from imagemint.metrics.scores import SCORES
 from imagemint.minting import mint
 from imagemint.progress import Advance, progress
@@ -27,7 +28,7 @@ from imagemint.recipe import AnyRecipe
 from imagemint.runfolder import Run
 from imagemint.studies import statistics
 from imagemint.studies.arms import USUALLY, Arm, Images, Minting, Need, Sources, TrainingSet, find_arm, free_arms
-from imagemint.studies.discriminators import judge_of, started_from
+from imagemint.studies.discriminators import started_from
 from imagemint.studies.folder import FIRST_SCORE, Cell, Look, Row, save_classes, save_log_probabilities
 from imagemint.studies.material import Material
 from imagemint.studies.plan import CHOICES, StudyPlan, images_of
