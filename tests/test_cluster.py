@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from imagemint.cluster import fan_out
+from imagemint.cluster import fan_out, rays
 from imagemint.data.pack import Pack
 from imagemint.errors import ArgumentError
 from imagemint.jobs import side_by_side
@@ -26,7 +26,7 @@ from imagemint.sweeps.results import open_sweep
 from imagemint.sweeps.sweep import sweep
 from tests.digits import digits as digits_of
 from tests.digits import write
-from tests.ports import free_port
+from tests.ports import answering, free_port
 from tests.test_sweep import TINY, here, plain, plan_of
 
 OURS = {
@@ -138,3 +138,25 @@ def test_an_address_that_is_none_or_does_not_answer_is_one_line() -> None:
     for address in ("nonsense", "127.0.0.1", "127.0.0.1:99999", "http://127.0.0.1:80", "ray://"):
         with pytest.raises(ArgumentError, match=r"wanted HOST:PORT"):
             fan_out(f"ray:{address}")
+
+
+def test_a_server_that_is_no_ray_or_says_nothing_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed (the extra cluster)")
+    monkeypatch.setattr(rays, "_SECONDS_TO_ANSWER", 0.3)
+    for answer, words in ((b"", "timed out"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what answers there is no Ray")):
+        with answering(answer) as port, pytest.raises(ArgumentError, match=rf"^no Ray at 127.*\({words}\); wanted"):
+            fan_out(f"ray:127.0.0.1:{port}")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ray on Windows is a beta")
+@pytest.mark.timeout(300)
+def test_a_ray_of_our_own_leaves_no_token_in_the_home_folder(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed (the extra cluster)")
+    there = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    code = "from imagemint.cluster import fan_out; fan_out('ray'); import ray; print(len(ray.nodes()))"
+    (tmp_path / "home").mkdir()
+    made = subprocess.run(
+        [sys.executable, "-c", code], env={**there, "HOME": str(tmp_path / "home")}, capture_output=True, text=True
+    )
+    assert made.stdout.strip() == "1", made.stderr
+    assert not list((tmp_path / "home").rglob("auth_token"))

@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 
 import imagemint
-from imagemint import progress
+from imagemint import progress, publishing
 from imagemint.cards import croissant, pack_card
 from imagemint.data.edit import rename, shard
 from imagemint.data.pack import fingerprint_of
 from imagemint.errors import ArgumentError, HubError, PackError, RunError
 from imagemint.publishing import pull, push
+from tests.ports import answering
 
 # Of huggingface_hub's upload of large files, where the server does not offer its newer protocol.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload:DeprecationWarning")
@@ -278,6 +279,15 @@ def test_a_hub_that_refuses_is_one_line(
     assert "\n" not in str(caught.value)
     with pytest.raises(HubError):
         pull("hub:ada/digits", tmp_path / "back")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_hub_that_takes_a_call_and_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "_SECONDS_TO_ANSWER", 0.3)
+    with answering() as port:
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{port}")
+        with pytest.raises(HubError, match=r"^cannot pull hub:ada/x: .*; wanted a hub that answers"):
+            pull("hub:ada/x", tmp_path / "back")
     assert not list(tmp_path.iterdir())
 
 

@@ -25,6 +25,7 @@ from imagemint.runs import Run, open_run
 from imagemint.words import first_line, listed, shown
 
 _NAME = re.compile(r"hub:([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([\w./-]{1,200}))?", re.ASCII)
+_SECONDS_TO_ANSWER = 20.0
 CARD, CROISSANT = "README.md", "croissant.json"
 _LICENCES = "a licence of the hub's list, such as cc-by-4.0, cc0-1.0, apache-2.0 or other"
 _REMEDIES = {
@@ -194,7 +195,8 @@ def _opened(source: Pack | Run | Path | str) -> tuple[_Kind, Pack | Run]:
 
 def _found(hub: Any, api: Any, repo: str, revision: str | None, source: str) -> tuple[_Kind, list[str]]:
     for kind in (PACK, RUN):
-        try:
+        try:  # one try first: the list of files is asked for again and again where nothing answers
+            api.repo_info(repo, repo_type=kind.repo_type, revision=revision, timeout=_SECONDS_TO_ANSWER)
             names = api.list_repo_files(repo, repo_type=kind.repo_type, revision=revision)
         except hub.errors.RepositoryNotFoundError:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ from imagemint.data import edit, remote
 from imagemint.data.pack import Pack, fingerprint_of, open_pack, writing
 from imagemint.data.remote import Shards, Store, address_of
 from imagemint.errors import ArgumentError, PackError
+from imagemint.sweeps.plan import make_sweep
+from imagemint.sweeps.sweep import sweep
+from tests.ports import answering
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -155,6 +159,67 @@ def test_what_is_no_pack_is_refused_in_words(digits: Pack, memory: str, tmp_path
         open_pack(f"{memory}/cut.pack")
 
 
+def test_a_shard_of_another_pack_or_in_another_place(digits: Pack, memory: str) -> None:
+    edit.shard(digits, f"{memory}/cut.pack", megabytes=0.01)
+    other = edit.invert(digits, f"{memory}/inverted.pack")
+    edit.shard(other, f"{memory}/other.pack", megabytes=0.01)
+    store, third = fsspec.filesystem("memory"), "/bucket/cut.pack/shards/00003.npy"
+    for foreign in ("other.pack/shards/00003.npy", "cut.pack/shards/00004.npy"):  # of the same shape, both
+        mine = store.cat_file(third)
+        store.pipe_file(third, store.cat_file(f"/bucket/{foreign}"))
+        with pytest.raises(PackError, match=r"00003.npy is a shard of another pack, or not in its place"):
+            open_pack(f"{memory}/cut.pack")
+        store.pipe_file(third, mine)
+    manifest = json.loads(store.cat_file("/bucket/cut.pack/manifest.json"))
+    assert len(manifest["starts"]) == len(manifest["shards"])
+    del manifest["starts"]  # as earlier versions wrote it
+    store.pipe_file("/bucket/cut.pack/manifest.json", json.dumps(manifest).encode())
+    assert same(digits, open_pack(f"{memory}/cut.pack"))
+    manifest["starts"] = ["0" * 16]
+    store.pipe_file("/bucket/cut.pack/manifest.json", json.dumps(manifest).encode())
+    with pytest.raises(PackError, match="tells the starts of 1 shards"):
+        open_pack(f"{memory}/cut.pack")
+
+
+def test_to_open_many_shards_asks_as_often_as_to_open_a_few(
+    digits: Pack, memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def noted(name: str) -> Any:
+        plain = getattr(Store, name)
+
+        def ask(*given: Any) -> Any:
+            asked.append(name)
+            return plain(*given)
+
+        return ask
+
+    for name in ("read", "read_first", "read_ranges", "size", "sizes", "exists"):
+        monkeypatch.setattr(Store, name, noted(name))
+    counts = []
+    for megabytes in (0.1, 0.001):
+        edit.shard(digits, f"{memory}/{megabytes}.pack", megabytes=megabytes)
+        asked.clear()
+        assert same(digits, open_pack(f"{memory}/{megabytes}.pack"))
+        counts.append(len(asked) - asked.count("read_ranges"))
+    assert counts[0] == counts[1] == 5  # manifest, listing, labels: their head and size, then all
+
+
+@given(st.integers(-20, 19), st.slices(18), st.lists(st.integers(-18, 17)), st.lists(st.booleans(), min_size=18))
+def test_an_index_means_what_it_means_to_numpy(at: int, part: slice, rows: list[int], mask: list[bool]) -> None:
+    pixels = np.arange(18, dtype=np.uint8).reshape(18, 1, 1, 1)
+    fsspec.filesystem("memory").pipe({f"/index/{k}.npy": bytes(range(6 * k, 6 * k + 6)) for k in range(3)})
+    shards = Shards(Store.at("memory://index"), [6, 6, 6], (1, 1, 1), [0, 0, 0], [f"{k}.npy" for k in range(3)])
+    for index in (part, np.array(rows, np.int64), np.array(mask[:18])):
+        assert np.array_equal(shards[index], pixels[index])
+    if -18 <= at < 18:
+        assert np.array_equal(shards[at], pixels[at])
+    else:
+        with pytest.raises(IndexError):
+            shards[at]
+
+
 def test_a_shard_that_shrinks_while_it_is_read(digits: Pack, memory: str) -> None:
     cut = edit.shard(digits, f"{memory}/cut.pack", megabytes=0.01)
     fsspec.filesystem("memory").pipe_file("/bucket/cut.pack/shards/00000.npy", b"short")
@@ -178,6 +243,19 @@ def test_a_network_that_drops(digits: Pack, memory: str, monkeypatch: pytest.Mon
     drops[0] = 100
     with pytest.raises(PackError, match="reset by peer"):
         cut.read(np.arange(300))
+
+
+def test_a_place_that_nobody_listens_at_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refused(*given: Any, **options: Any) -> bytes:
+        asked.append(given)
+        raise ConnectionRefusedError("connection refused")
+
+    monkeypatch.setattr(Store.at("memory://bucket").system, "cat_file", refused)
+    with pytest.raises(PackError, match="connection refused; wanted a place that answers"):
+        open_pack("memory://bucket/none.pack")
+    assert len(asked) == 1
 
 
 def test_only_packs_lie_at_addresses(digits: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,6 +300,36 @@ def bucket() -> Iterator[str]:
         os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of botocore
+def test_a_server_that_takes_a_call_and_says_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("s3fs", reason="s3fs is missing (extra deploy)")
+    monkeypatch.setattr(remote, "_SECONDS_TO_ANSWER", 0.3)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    with answering() as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        fsspec.filesystem("s3").clear_instance_cache()
+        with pytest.raises(PackError, match=r"x.pack/manifest.json: no answer in 0.3 seconds; wanted a place that"):
+            open_pack("s3://photos/x.pack")
+        with pytest.raises(PackError, match=r"cannot look at s3://photos/x.pack: no answer in 0.3 seconds"):
+            imagemint.pack("digits", "s3://photos/x.pack")
+    fsspec.filesystem("s3").clear_instance_cache()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of botocore
+def test_credentials_that_are_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("s3fs", reason="s3fs is missing (extra deploy)")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    fsspec.filesystem("s3").clear_instance_cache()
+    with pytest.raises(PackError, match=r"wanted credentials that may do this; set AWS_ACCESS_KEY_ID and AWS_SECRET"):
+        open_pack("s3://photos/x.pack")
+    fsspec.filesystem("s3").clear_instance_cache()
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of moto and botocore
 def test_s3(digits: Pack, bucket: str, tmp_path: Path) -> None:
     cut = edit.shard(digits, f"{bucket}/digits.pack", megabytes=0.02)
@@ -237,3 +345,27 @@ def test_s3(digits: Pack, bucket: str, tmp_path: Path) -> None:
         open_pack(f"{bucket}/none")
     with pytest.raises(PackError, match="cannot"):
         edit.shard(digits, "s3://no-such-bucket/digits.pack")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of moto and botocore
+def test_sweeps_and_studies_take_packs_at_addresses(digits: Pack, bucket: str, tmp_path: Path) -> None:
+    parts = edit.split(digits, tmp_path / "parts", test=0.5)
+    there = {side: edit.shard(parts[side], f"{bucket}/{side}.pack", megabytes=0.02).place for side in parts}
+    plan = {
+        "recipes": ["ppca"],
+        "grid": {"components": [1, 8]},
+        "mint": 20,
+        "features": "pixels",
+        "judge_images": 500,
+    }
+    rows = [
+        [{**row.model_dump(), "seconds": 0} for row in sweep(make_sweep({**plan, "packs": [str(path)]}), out).rows]
+        for path, out in ((parts["train"].path, tmp_path / "here"), (there["train"], tmp_path / "there"))
+    ]
+    assert rows[0] == rows[1] and {row["state"] for row in rows[0]} == {"done"}
+    options: dict[str, Any] = {"arms": "real", "budgets": [3], "repeats": 1, "classifier_images": 64}
+    for packs, name in ((parts, "study-here"), (there, "study-there")):
+        imagemint.study(packs["train"], packs["test"], None, tmp_path / name, classifier_epochs=1, **options)
+    lines = [(tmp_path / name / "rows.jsonl").read_text().splitlines() for name in ("study-here", "study-there")]
+    one, other = ([{**json.loads(line), "seconds": 0} for line in each] for each in lines)
+    assert one == other and one

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import socket
 import traceback
 from collections import Counter, deque
@@ -23,8 +24,10 @@ from imagemint.words import counted
 
 _SECONDS_TO_ANSWER = 5.0
 _LOOPBACK = "127.0.0.1"
+_HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)  # how it begins (RFC 9113, 3.4)
 # Nothing is sent to Ray's makers; where a task takes no GPU, Ray leaves the choice of devices as it is.
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
 def on_ray(address: str | None, cpus: float, gpus: float) -> FanOut:
@@ -112,6 +115,8 @@ def _connect(ray: Any, address: str | None) -> None:
     where: dict[str, Any] = {"address": address}
     if address is None:
         where = {"address": "local", "num_cpus": available(), "include_dashboard": False}
+        if not any(name in os.environ for name in _TOKENS):  # else Ray would write one to the user's home
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     if address is None or address.partition(":")[0] in (_LOOPBACK, "localhost"):
         where["_node_ip_address"] = _LOOPBACK  # Ray would take the address of this machine in its network
     if address is not None:
@@ -135,7 +140,7 @@ def _check_room(ray: Any, cpus: float, gpus: float) -> None:
 
 
 def _check_answers(address: str) -> None:
-    """Raise ArgumentError unless something listens at HOST:PORT; Ray would wait for it for a long time."""
+    """Raise ArgumentError unless HOST:PORT answers as gRPC does; Ray would wait for it for minutes."""
     if address == "auto":
         return
     match = re.fullmatch(r"(?:ray://)?\[?([^/\[\]]+?)\]?:([0-9]{1,5})", address)
@@ -143,7 +148,12 @@ def _check_answers(address: str) -> None:
         remedy = "ray start --head prints the address"
         raise ArgumentError(f"--on ray:{address}", "HOST:PORT, ray://HOST:PORT or auto", remedy)
     try:
-        socket.create_connection((match[1], int(match[2])), _SECONDS_TO_ANSWER).close()
+        with socket.create_connection((match[1], int(match[2])), _SECONDS_TO_ANSWER) as there:
+            if os.environ.get("RAY_USE_TLS", "0") != "0":  # it waits for a certificate; Ray knows how
+                return
+            there.sendall(_HTTP2)
+            if there.recv(9)[3:4] != b"\x04":  # the settings of the server
+                raise _silent(address, "what answers there is no Ray")
     except OSError as error:
         raise _silent(address, error.strerror or str(error)) from None
 

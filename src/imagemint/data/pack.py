@@ -19,7 +19,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -49,6 +49,7 @@ _NPY = re.compile(
 )
 _NPY_HEAD = 10  # bytes before that: magic, version, length
 _NPY_MOST = _NPY_HEAD + 1024  # bytes that hold any head that is accepted
+_TOGETHER = 4096  # files of which the heads are read at a time
 
 
 class _Strict(BaseModel):
@@ -103,6 +104,7 @@ class Manifest(_Strict):
     source_sides: list[tuple[int, int, int]] = []  # of images that were fitted: shorter sides from, to; how many
     mintings: list[Minting] = []
     shards: list[PositiveInt] | None = None  # images of each file in shards/; None: all in pixels.npy
+    starts: list[str] | None = None  # of each shard, how it begins (`_start`), so that no other takes its place
     remarks: list[str] = []  # what packing had to say about labels, files left out and readings that are not certain
 
     @field_validator("classes")
@@ -262,7 +264,7 @@ def _open_at(path: Path, store: Store) -> Pack:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "manifest.json"
         try:
-            file.write_bytes(store.read("manifest.json", files.SMALL))
+            file.write_bytes(store.read_first("manifest.json", files.SMALL))
         except FileNotFoundError:
             found = f"no pack at {store.address}"
             raise PackError(
@@ -274,10 +276,7 @@ def _open_at(path: Path, store: Store) -> Pack:
     names = [shard_name(k) for k in range(len(counts))] if manifest.shards else ["pixels.npy"]
     if sum(counts) != n:
         _damaged(path, f"the shards of {store.address} hold {sum(counts):,} images", f"{n:,}, as its manifest says")
-    heads = [
-        _head_at(path, store, name, np.dtype(np.uint8), (count, *image))
-        for name, count in zip(names, counts, strict=True)
-    ]
+    heads = _heads_at(path, store, manifest, names, counts)
     arrays = {}
     for name in ("labels", *manifest.columns):
         head = _head_at(path, store, f"{name}.npy", np.dtype(np.int64), (n,))
@@ -318,6 +317,42 @@ def _map(path: Path, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) ->
         _damaged(path, f"{file} is missing", f"{dtype} {list(shape)}, as its manifest says")
     except files.Damaged as error:
         _damaged(path, f"{file} is damaged: it {error}", f"{dtype} {list(shape)}, as its manifest says")
+
+
+def _heads_at(path: Path, store: Store, manifest: Manifest, names: list[str], counts: list[int]) -> list[int]:
+    """Of each file of pixels the bytes before the first image, if all are what the manifest says.
+
+    One listing and one short read per file, many at a time: a large pack has many thousand files.
+    """
+    image = (manifest.channels, *manifest.size)
+    if manifest.shards is None:
+        return [_head_at(path, store, names[0], _UINT8, (counts[0], *image))]
+    starts: Sequence[str | None] = manifest.starts or [None] * len(names)
+    if len(starts) != len(names):
+        _damaged(path, f"the manifest of {store.address} tells the starts of {len(starts)} shards", f"{len(names)}")
+    sizes, heads = store.sizes("shards"), list[int]()
+    for k, name in enumerate(names):
+        if name not in sizes:
+            wanted = f"uint8 {[counts[k], *image]}, as its manifest says"
+            _damaged(path, f"{store.address}/{name} is missing", wanted)
+    for first in range(0, len(names), _TOGETHER):
+        some = names[first : first + _TOGETHER]
+        ends = [min(sizes[name], _NPY_MOST) for name in some]
+        for name, data in zip(some, store.read_ranges(some, [0] * len(some), ends), strict=True):
+            k, file = len(heads), f"{store.address}/{name}"
+            try:
+                heads.append(_head(path, file, data, sizes[name], _UINT8, (counts[k], *image)))
+            except files.Damaged as error:
+                wanted = f"uint8 {[counts[k], *image]}, as its manifest says"
+                _damaged(path, f"{file} is damaged: it {error}", wanted)
+            if starts[k] not in (None, _start(data)):
+                _damaged(path, f"{file} is a shard of another pack, or not in its place", "the file that was written")
+    return heads
+
+
+def _start(data: bytes) -> str:
+    """What tells a file of pixels from others of the same shape: 16 digits of the sha256 of how it begins."""
+    return hashlib.sha256(data[:_NPY_MOST]).hexdigest()[:16]
 
 
 def _head_at(path: Path, store: Store, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
@@ -449,6 +484,7 @@ class PackWriter:
             mintings=self.mintings,
             remarks=self.remarks,
             shards=self._pixels.counts if isinstance(self._pixels, _ShardAppender) else None,
+            starts=self._pixels.starts if isinstance(self._pixels, _ShardAppender) else None,
         )
         files.write_json(self._folder / "manifest.json", manifest.model_dump(exclude_none=True))
         if self._store is not None:
@@ -537,6 +573,7 @@ class _ShardAppender:
         self.hash = hashlib.sha256()
         self.count, self.tail = 0, tuple[int, ...]()
         self.counts: list[int] = []  # of the shards that are full
+        self.starts: list[str] = []
         self.shard: _Appender | None = None
         (folder / "shards").mkdir()
 
@@ -561,6 +598,8 @@ class _ShardAppender:
         assert self.shard is not None
         self.shard.close()
         name = shard_name(len(self.counts))
+        with open(self.folder / name, "rb") as shard:
+            self.starts.append(_start(shard.read(_NPY_MOST)))
         if self.store is not None:
             self.store.send(self.folder / name, name)
             (self.folder / name).unlink()

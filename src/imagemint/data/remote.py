@@ -6,6 +6,7 @@ Pixels are read by ranges, several at once: what is asked for crosses the networ
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 import time
@@ -25,7 +26,15 @@ SHARD_MEGABYTES = 64  # of pixels per shard, 2**20 bytes each: a worker's memory
 _ADDRESS = re.compile(r"([a-z][a-z0-9+-]+):/+(.+)", re.DOTALL)  # two letters or more: C:/ is a disk
 _TRIES = 4  # of a read that the network cuts short
 _PAUSE = 0.5  # seconds before the second try, doubled each time
+_SECONDS_TO_ANSWER = 20.0  # of the first request to a place; libraries alone would wait for minutes
 _FOLDERS = {"file", "memory"}  # kinds of address with real folders
+# botocore would try five times, s3fs five times more, and then we: it is enough that botocore does so once again.
+_OPTIONS: dict[str, dict[str, Any]] = {"s3": {"config_kwargs": {"retries": {"max_attempts": 1}}}}
+_CREDENTIALS = {
+    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write ~/.aws/credentials (aws configure)",
+    "gs": "gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS",
+    "hf": "set HF_TOKEN, or hf auth login",
+}
 _NEEDED = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "hf": "huggingface_hub", "abfs": "adlfs", "az": "adlfs"}
 
 
@@ -68,7 +77,7 @@ class Store:
 
         scheme = address.partition(":")[0]
         try:
-            system, root = fsspec.core.url_to_fs(address, use_listings_cache=False)
+            system, root = fsspec.core.url_to_fs(address, use_listings_cache=False, **_OPTIONS.get(scheme, {}))
         except ImportError:
             remedy = f"pip install {_NEEDED.get(scheme, 'the library that fsspec names for ' + scheme)}"
             raise PackError(f"nothing here can read {scheme}://", "the library for it", remedy) from None
@@ -80,12 +89,23 @@ class Store:
     def exists(self, name: str = "") -> bool:
         """Whether a file is there; without a name, whether anything is."""
         with self._in_words(f"cannot look at {self.address}"):
-            return bool(self.system.exists(self._path(name) if name else self.root))
+            return bool(self.system.exists(self._path(name) if name else self.root, **self._soon()))
 
     def size(self, name: str) -> int:
         """Bytes of a file. Raises FileNotFoundError."""
         with self._in_words(f"cannot look at {self.address}/{name}"):
             return int(self.system.size(self._path(name)))
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of each file in a folder, by name ("shards/00000.npy"): one listing, however many there are."""
+        with self._in_words(f"cannot look at {self.address}/{folder}"):
+            found = _again(lambda: self.system.find(self._path(folder), detail=True))
+        return {f"{folder}/{path.rpartition('/')[2]}": int(facts["size"]) for path, facts in found.items()}
+
+    def read_first(self, name: str, most: int) -> bytes:
+        """The first bytes of the first file that is read: one try, so that a place that is silent is said soon."""
+        with self._in_words(f"cannot read {self.address}/{name}"):
+            return bytes(self.system.cat_file(self._path(name), start=0, end=most, **self._soon()))
 
     def read(self, name: str, most: int | None = None) -> bytes:
         """A whole file, or its first bytes. Raises FileNotFoundError."""
@@ -97,7 +117,11 @@ class Store:
         """Bytes from start to end of each file named, several requests at a time."""
         paths = [self._path(name) for name in names]
         with self._in_words(f"cannot read {self.address}"):
-            return list(_again(lambda: self.system.cat_ranges(paths, list(starts), list(ends), on_error="raise")))
+            try:
+                return list(_again(lambda: self.system.cat_ranges(paths, list(starts), list(ends), on_error="raise")))
+            except FileNotFoundError:
+                found = f"a file of {self.address} has gone"
+                raise PackError(found, "the files that were opened", "make the pack again") from None
 
     def send(self, file: Path, name: str) -> None:
         """Copy a file of this disk to `name`."""
@@ -128,6 +152,10 @@ class Store:
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}"
 
+    def _soon(self) -> dict[str, float]:
+        """How long a request may take, for the libraries of fsspec that can be told so."""
+        return {"timeout": _SECONDS_TO_ANSWER} if self.system.async_impl else {}
+
     @contextmanager
     def _in_words(self, what: str) -> Iterator[None]:
         try:
@@ -135,8 +163,14 @@ class Store:
         except FileNotFoundError:
             raise
         except _troubles() as error:
-            remedy = "check the address, the network, and the credentials of this kind of address, and try again"
-            raise PackError(f"{what}: {first_line(error)}", "a place that answers", remedy) from None
+            raise PackError(f"{what}: {_why(error)}", *self._wanted(error)) from None
+
+    def _wanted(self, error: Exception) -> tuple[str, str]:
+        """What a place should do that raised this, and what to do about it."""
+        if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
+            scheme = self.address.partition(":")[0]
+            return "credentials that may do this", _CREDENTIALS.get(scheme, "check the credentials for this address")
+        return "a place that answers", "check the address and the network, then give the same command again"
 
 
 class Shards:
@@ -165,49 +199,65 @@ class Shards:
 
     def __getitem__(self, index: Any) -> np.ndarray:
         assert not isinstance(index, tuple), "images first, then parts of them"
-        rows = np.arange(len(self))[index]
+        rows = self._rows(index)
         return self.take(np.atleast_1d(rows)).reshape(*np.shape(rows), *self.shape[1:])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self.take(np.arange(len(self))).astype(dtype or self.dtype, copy=False)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """The images `rows`, int64 `[k]` in any order: uint8 `[k, c, h, w]`, a copy."""
-        wanted, places = np.unique(rows, return_inverse=True)
-        found = np.empty((len(wanted), *self.shape[1:]), np.uint8)
-        if not len(wanted):
-            return found
-        shards = np.searchsorted(self.first, wanted, "right") - 1
-        # Runs of neighbours in one shard, each one range of bytes.
-        breaks = np.flatnonzero((np.diff(wanted, prepend=-2) != 1) | (np.diff(shards, prepend=-1) != 0)).tolist()
-        names, starts, ends, spans = [], [], [], []
-        for a, b in zip(breaks, [*breaks[1:], len(wanted)], strict=True):
-            shard = int(shards[a])
-            inside = int(wanted[a] - self.first[shard])
-            here = self._mapped(shard)
-            if here is not None:
-                found[a:b] = here[inside : inside + b - a]
-                continue
-            size = int(np.prod(self.shape[1:]))
-            names.append(self.names[shard])
-            starts.append(self.heads[shard] + inside * size)
-            ends.append(self.heads[shard] + (inside + b - a) * size)
-            spans.append((a, b))
-        if names:
-            for (a, b), data, start, end in zip(
-                spans, self.store.read_ranges(names, starts, ends), starts, ends, strict=True
-            ):
-                if len(data) != end - start:
-                    problem = f"a shard of {self.store.address} has been cut short"
-                    raise PackError(problem, "the files that were opened", "make the pack again")
-                found[a:b] = np.frombuffer(data, np.uint8).reshape(b - a, *self.shape[1:])
-        return found[places.reshape(-1)] if len(wanted) != len(rows) or (np.diff(rows) < 0).any() else found
+        """The images `rows`, int64 `[k]` from 0 to n - 1 in any order: uint8 `[k, c, h, w]`, a copy."""
+        if not len(rows):
+            return np.empty((0, *self.shape[1:]), np.uint8)
+        shards = np.searchsorted(self.first, rows, "right") - 1
+        local = self.store.local(self.names[0]) is not None
+        return self._from_disk(rows, shards) if local else self._from_network(rows, shards)
 
-    def _mapped(self, shard: int) -> np.ndarray | None:
-        file = self.store.local(self.names[shard])
-        if file is None:
-            return None
+    def _rows(self, index: Any) -> np.ndarray:
+        """What an index means, int64: without a list of all images, which could be a thousand million."""
+        if isinstance(index, slice):
+            return np.arange(*index.indices(len(self)))
+        rows = np.asarray(index)
+        if rows.dtype == bool:
+            assert rows.shape == (len(self),), rows.shape
+            return np.flatnonzero(rows)
+        rows = rows.astype(np.int64, casting="same_kind") if rows.size else np.empty(rows.shape, np.int64)
+        if rows.size and not (-len(self) <= rows.min() and rows.max() < len(self)):
+            raise IndexError(f"images {rows.min()} to {rows.max()} of {len(self)}")
+        return np.where(rows < 0, rows + len(self), rows)
+
+    def _from_disk(self, rows: np.ndarray, shards: np.ndarray) -> np.ndarray:
+        if (shards == shards[0]).all():
+            return self._mapped(int(shards[0]))[rows - self.first[shards[0]]]
+        found = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        for shard in np.unique(shards).tolist():
+            here = np.flatnonzero(shards == shard)
+            found[here] = self._mapped(shard)[rows[here] - self.first[shard]]
+        return found
+
+    def _from_network(self, rows: np.ndarray, shards: np.ndarray) -> np.ndarray:
+        """Every image once, neighbours of one shard in one range of bytes, all ranges at once."""
+        wanted, which, places = np.unique(rows, return_index=True, return_inverse=True)
+        shards, size = shards[which], int(np.prod(self.shape[1:]))
+        begins = np.flatnonzero((np.diff(wanted, prepend=-2) != 1) | (np.diff(shards, prepend=-1) != 0))
+        spans = list(itertools.pairwise([*begins.tolist(), len(wanted)]))
+        of = shards[begins].tolist()
+        starts = [self.heads[k] + int(wanted[a] - self.first[k]) * size for k, (a, _) in zip(of, spans, strict=True)]
+        ends = [start + (b - a) * size for start, (a, b) in zip(starts, spans, strict=True)]
+        found = np.empty((len(wanted), *self.shape[1:]), np.uint8)
+        parts = self.store.read_ranges([self.names[k] for k in of], starts, ends)
+        for (a, b), data in zip(spans, parts, strict=True):
+            if len(data) != (b - a) * size:
+                problem = f"a shard of {self.store.address} has been cut short"
+                raise PackError(problem, "the files that were opened", "make the pack again")
+            found[a:b] = np.frombuffer(data, np.uint8).reshape(b - a, *self.shape[1:])
+        in_order = len(wanted) == len(rows) and (np.diff(rows) > 0).all()
+        return found if in_order else found[places.reshape(-1)]
+
+    def _mapped(self, shard: int) -> np.ndarray:
         if shard not in self._open:
+            file = self.store.local(self.names[shard])
+            assert file is not None
             count = int(self.first[shard + 1] - self.first[shard])
             try:
                 self._open[shard] = np.memmap(file, np.uint8, "r", self.heads[shard], (count, *self.shape[1:]))
@@ -228,11 +278,26 @@ def shard_name(number: int) -> str:
 
 def _troubles() -> tuple[type[Exception], ...]:
     """What the network and its libraries raise: OSError, and what is no OSError in libraries that are loaded."""
-    modules = {"botocore.exceptions": ("BotoCoreError", "ClientError"), "aiohttp": ("ClientError",)}
+    modules = {
+        "botocore.exceptions": ("BotoCoreError", "ClientError"),
+        "aiohttp": ("ClientError",),
+        "fsspec.exceptions": ("FSTimeoutError",),
+        "huggingface_hub.errors": ("HTTPError", "HFValidationError"),
+        "gcsfs.retry": ("HttpError",),
+        "google.auth.exceptions": ("GoogleAuthError",),
+        "azure.core.exceptions": ("AzureError",),
+    }
     found = [
         getattr(sys.modules[name], each) for name, kinds in modules.items() if name in sys.modules for each in kinds
     ]
     return (OSError, TimeoutError, *found)
+
+
+def _why(error: Exception) -> str:
+    """What went wrong, in a line."""
+    if type(error).__name__ == "FSTimeoutError":
+        return f"no answer in {_SECONDS_TO_ANSWER:g} seconds"
+    return first_line(error)
 
 
 def _again(read: Any) -> Any:

@@ -83,9 +83,10 @@ def sweep(
         recipes={name: load_recipe(name).model_dump(mode="json") for name in plan.recipes},
         imagemint=__version__,
     )
-    rows = _known_rows(out, plan, facts)
+    _known_rows(out, plan, facts)
     out.mkdir(parents=True, exist_ok=True)
     with only_one(out, "sweeping", "--out"):
+        rows = _known_rows(out, plan, facts)  # once more: another sweep may have ended since
         _write_head(out, plan, facts, rows)
         parts = {name: _parts(pack, out / "packs" / name, plan) for name, pack in packs.items()}
         say(f"sweep: {counted(count_trials(plan), 'trial')}, {len(rows):,} of them done")
