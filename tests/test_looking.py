@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -207,3 +210,51 @@ def test_the_core_knows_no_notebook_until_there_is_one() -> None:
     code = f"import sys, imagemint; {asked}; sys.modules['ipykernel'] = sys; del imagemint.Pack; {asked}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.split() == ["False", "True"], done.stderr
+
+
+BESIDE_THE_BAR = """
+import time
+from imagemint import progress
+progress.turn_on()
+with progress.progress(1000, "train", unit="images") as advance:
+    for k in range(10):
+        advance(100, note="loss D 0.66 G 0.76" if k == 2 else "")
+        time.sleep(0.12)
+        if k == 5:
+            progress.say("mode collapse since 500 images: one picture; train for longer")
+"""
+
+
+def test_beside_the_bar_stand_rate_time_left_and_losses_and_findings_are_lines() -> None:
+    pty = pytest.importorskip("pty", reason="a terminal to look at needs POSIX")
+    master, slave = pty.openpty()
+    size = {**os.environ, "COLUMNS": "80", "TERM": "xterm"}
+    with subprocess.Popen([sys.executable, "-c", BESIDE_THE_BAR], stderr=slave, env=size) as child:
+        os.close(slave)
+        said = b""
+        with contextlib.suppress(OSError):  # what Linux says at the end
+            while part := os.read(master, 65_536):
+                said += part
+        os.close(master)
+    assert child.returncode == 0
+    lines = [line.strip() for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode()))]
+    assert "mode collapse since 500 images: one picture; train for longer" in lines
+    bars = [line for line in lines if line.startswith("train") and "700/1000" in line]
+    assert bars and re.search(r"[\d,.]+ images/s left 0:00:0\d loss D 0\.66 G 0\.76$", bars[-1])
+
+
+def test_lines_in_a_log_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    from imagemint import progress
+
+    said: list[str] = []
+    clock = iter([0.0, 10.0, 20.0, 40.0])
+    monkeypatch.setattr(progress, "say", said.append)
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    advance = progress._lines(1000, "train", 200, "images")
+    advance(100, note="loss D 0.66 G 0.76")
+    advance(100)
+    advance(200)
+    assert said == [
+        "train: 400/1000, 10 images/s, left 0:01:00, loss D 0.66 G 0.76",
+        "train: 600/1000, 10 images/s, left 0:00:40, loss D 0.66 G 0.76",
+    ]

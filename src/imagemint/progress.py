@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from imagemint.words import shown
 
@@ -19,6 +20,7 @@ stop_signals: list[int] = []  # the signals that asked this process to stop, in 
 _go_on = "the same command starts again"
 _SECONDS_BETWEEN_LINES = 15.0
 _SECONDS_BETWEEN_STEPS = 1.0
+_BAR = 16  # characters: at 80 columns rate, time left and losses of a training stand beside it
 
 Advance = Callable[..., None]  # advance(amount, note="...")
 
@@ -60,33 +62,28 @@ def how_to_go_on() -> str:
 
 
 @contextmanager
-def progress(total: int, what: str, *, done: int = 0) -> Iterator[Advance]:
-    """`with progress(n, "pack") as advance: ... advance(1, note="loss 0.3")`; `done` of the total came earlier."""
+def progress(total: int, what: str, *, done: int = 0, unit: str = "") -> Iterator[Advance]:
+    """`with progress(n, "pack") as advance: ... advance(1, note="loss 0.3")`; `done` of the total came earlier.
+
+    `unit`: what is counted ("images"), which stands in the rate. The newest note stays until the next one.
+    """
     if _tell:
         yield _steps(total, what, done, _tell)
     elif not _on:
         yield lambda amount=1, note="": None
     elif sys.stderr.isatty() or "ipykernel" in sys.modules:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
-        from rich.progress import TimeElapsedColumn as Elapsed
-        from rich.progress import TimeRemainingColumn as Remaining
+        from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
         from rich.text import Text
 
-        class Rate(ProgressColumn):
-            def render(self, task: Task) -> Text:
-                return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+        class Words(ProgressColumn):
+            """All that is said beside the bar, the most important first: a narrow terminal cuts the end off."""
 
-        columns = (
-            TextColumn("{task.description:<12}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            Rate(),
-            Elapsed(),
-            TextColumn("left"),
-            Remaining(compact=True),
-            TextColumn("{task.fields[note]}"),
-        )
+            def render(self, task: Task) -> Text:
+                parts = [f"{task.completed:.0f}/{task.total:.0f}", *_rate(task.speed, task.time_remaining, unit)]
+                return Text(" ".join([*parts, task.fields["note"]]), overflow="ellipsis", no_wrap=True)
+
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=_BAR), Words())
         console = Console(stderr=True) if sys.stderr.isatty() else Console()  # of a notebook: one display
         with Progress(*columns, console=console) as bar:
             task = bar.add_task(what, total=total, completed=done, note="")
@@ -98,36 +95,43 @@ def progress(total: int, what: str, *, done: int = 0) -> Iterator[Advance]:
 
             yield advance
     else:
-        yield _lines(total, what, done)
+        yield _lines(total, what, done, unit)
 
 
-def _lines(total: int, what: str, done: int) -> Advance:
+def _rate(speed: float | None, left: float | None, unit: str) -> list[str]:
+    """How fast, and how long it still takes: ["940 images/s", "left 1:02:03"]; nothing while it is not known."""
+    rate = [f"{speed:,.{0 if speed >= 10 else 1}f}{f' {unit}' if unit else ''}/s"] if speed else []
+    return rate if left is None else [*rate, f"left {timedelta(seconds=round(left))}"]
+
+
+def _lines(total: int, what: str, done: int, unit: str) -> Advance:
     """Plain lines for logs: at most one in `_SECONDS_BETWEEN_LINES`, and one at the end of a step that took long."""
     started = last = time.monotonic()
-    at = done
+    at, newest = done, ""
 
     def advance(amount: int = 1, note: str = "") -> None:
-        nonlocal last, at
-        at += amount
+        nonlocal last, at, newest
+        at, newest = at + amount, note or newest
         now = time.monotonic()
         if now - last < _SECONDS_BETWEEN_LINES and (at < total or now - started < _SECONDS_BETWEEN_LINES):
             return
         last = now
-        left = f", {(now - started) / (at - done) * (total - at):.0f} s left" if at > done else ""
-        say(f"{what}: {at}/{total}{left}{', ' + note if note else ''}")
+        speed = (at - done) / (now - started)
+        parts = _rate(speed, (total - at) / speed if speed else None, unit)
+        say(f"{what}: {', '.join([f'{at}/{total}', *parts, *[newest] * bool(newest)])}")
 
     return advance
 
 
 def _steps(total: int, what: str, done: int, report: Callable[[str, str], None]) -> Advance:
     """For the parent's display: how far this is, now and then."""
-    last, at = 0.0, done
+    last, at, newest = 0.0, done, ""
 
     def advance(amount: int = 1, note: str = "") -> None:
-        nonlocal last, at
-        at += amount
+        nonlocal last, at, newest
+        at, newest = at + amount, note or newest
         if time.monotonic() - last >= _SECONDS_BETWEEN_STEPS:
             last = time.monotonic()
-            report("step", f"{what} {at}/{total}{', ' + note if note else ''}")
+            report("step", f"{what} {at}/{total}{', ' + newest if newest else ''}")
 
     return advance

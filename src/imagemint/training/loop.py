@@ -31,7 +31,7 @@ def train_gan(gan: Gan, feed: Feed, run: Run) -> None:
     target, ranks = run.target, gan.ranks
     with ranks.writing() as first:
         diary = Diary(gan, feed, run) if first else None
-    with progress(target, "train", done=gan.images_seen) as advance, _stop_softly() as stopping:
+    with progress(target, "train", done=gan.images_seen, unit="images") as advance, _stop_softly() as stopping:
         while gan.images_seen < target:
             before = gan.images_seen
             iterate(gan, feed)
