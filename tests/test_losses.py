@@ -9,8 +9,10 @@ import torch
 
 from imagemint.losses import (
     LOSSES,
+    convergence,
     feature_matching,
     gradient_penalty,
+    next_balance,
     r1r2,
     realness,
     semi_supervised_d,
@@ -102,7 +104,30 @@ def test_smoothing_asks_real_images_and_only_them_for_less_than_one() -> None:
 
 
 def test_every_loss_of_one_logit_stands_in_the_table_above() -> None:
-    assert set(ZERO) == {name for name, loss in LOSSES.items() if not loss.k_plus_1}
+    assert set(ZERO) == {name for name, loss in LOSSES.items() if not loss.k_plus_1 and not loss.balanced}
+
+
+def test_began_weighs_samples_by_k_and_the_two_losses_pull_apart() -> None:
+    """Berthelot et al. 2017, sec. 3.4: L_D = L(x) - k L(G(z)), L_G = L(G(z)); logits are -L."""
+    errors = torch.rand(2, 20, dtype=torch.float64)
+    real, fake = (-errors).requires_grad_(True)
+    for k in (0.0, 0.3, 1.0):
+        loss = LOSSES["began"].d(real, fake, balance=k)
+        assert torch.allclose(loss, errors[0] - k * errors[1])
+        assert torch.allclose(LOSSES["began"].g(real, fake), errors[1])
+        by_real, by_fake = torch.autograd.grad(loss.sum(), (real, fake))
+        assert by_real.tolist() == [-1.0] * 20
+        assert by_fake.tolist() == [k] * 20
+
+
+def test_the_balance_of_began_moves_towards_equal_shares_and_stays_in_its_bounds() -> None:
+    """k rests exactly where L(G(z)) is gamma times L(x): the equilibrium of eq. 3; there M is L(x)."""
+    assert next_balance(0.4, 0.2, 0.1, gamma=0.5, gain=0.3) == pytest.approx(0.4)
+    assert convergence(0.2, 0.1, gamma=0.5) == pytest.approx(0.2)
+    assert next_balance(0.4, 0.2, 0.05, gamma=0.5, gain=0.3) == pytest.approx(0.415)  # samples too good: D looks more
+    assert next_balance(0.4, 0.2, 0.3, gamma=0.5, gain=0.3) == pytest.approx(0.34)
+    assert next_balance(0.4, 0.2, 0.9, gamma=0.5, gain=1) == 0 and next_balance(0.9, 1, 0, gamma=0.5, gain=1) == 1
+    assert convergence(0.2, 0.3, gamma=0.5) == convergence(0.2, -0.1, gamma=0.5) == pytest.approx(0.4)
 
 
 def test_the_semi_supervised_check_of_winkler_2018_gives_about_20() -> None:

@@ -54,6 +54,10 @@ TINY = {
     "dcgan-fd": Tiny(ImageShape(1, 8, 8), {}),
     "ccgan": Tiny(ImageShape(1, 8, 8), {}),
     "per-class": Tiny(ImageShape(1, 8, 8), {"weights": "last"}),  # test_choice has the best ones, and their judge
+    "began": Tiny(
+        ImageShape(1, 16, 16),
+        {"options": {"width": 4, "hidden": 5}, "balance": {"gamma": 1.0, "gain": 1.0}, "log_every": 1},
+    ),
     "wgan-gp": Tiny(ImageShape(3, 16, 16), {"z_size": 16}),
 }
 GANS = [name for name in recipe_names() if isinstance(load_recipe(name), Recipe)]  # test_baselines has the others

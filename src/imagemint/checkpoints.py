@@ -38,6 +38,7 @@ class State(_Saved):
         default={}, description="sum and count since the last line of the log"
     )
     chosen: dict[str, Choice] = {}
+    balance: float = Field(default=0.0, ge=0, le=1, description="k of a BEGAN")
     weights: str
     optimizers: str | None = None
 

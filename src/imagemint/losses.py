@@ -30,6 +30,7 @@ class AdversarialLoss(NamedTuple):
     smoothable: bool = False  # a cross-entropy of single logits, whose real target `smoothed` can move
     sigmoid: bool = False  # logits go through a sigmoid, so that their size has a meaning, and they can saturate
     boundary: float | None = 0.0  # logit above which D takes an image for real; None: only differences mean something
+    balanced: bool = False  # `d` takes a weight of fake images that `next_balance` moves; D is an autoencoder
     critic: bool = False  # D is meant to be ahead of G: several D steps for each G step are no fault
     against_collapse: str = ""  # settings of another loss that holds more modes, where no penalty is used yet
 
@@ -128,6 +129,37 @@ def semi_supervised_g(real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
     return softplus(-realness(fake))
 
 
+def began_d(real: Tensor, fake: Tensor, balance: float) -> Tensor:
+    """L(x) - k L(G(z)) (Berthelot et al. 2017, sec. 3.4), L being D's error and `real` and `fake` its negatives.
+
+    `balance` is k, 0 to 1. G lowers L(G(z)): `wasserstein_g`.
+
+    >>> round(began_d(torch.tensor([-0.3]), torch.tensor([-0.2]), balance=0.5).item(), 4)
+    0.2
+    """
+    return balance * fake - real
+
+
+def next_balance(balance: float, real: float, fake: float, *, gamma: float, gain: float) -> float:
+    """k after an update: k + gain x (gamma L(x) - L(G(z))), kept in 0 to 1 (Berthelot et al. 2017, sec. 3.4).
+
+    `real` and `fake` are mean errors, 0 or above.
+
+    >>> next_balance(0.5, 0.4, 0.1, gamma=0.5, gain=0.1)
+    0.51
+    """
+    return min(max(balance + gain * (gamma * real - fake), 0.0), 1.0)
+
+
+def convergence(real: float, fake: float, *, gamma: float) -> float:
+    """L(x) + |gamma L(x) - L(G(z))|, lower is better (Berthelot et al. 2017, sec. 3.4.1); mean errors as above.
+
+    >>> round(convergence(0.4, 0.1, gamma=0.5), 4)
+    0.5
+    """
+    return real + abs(gamma * real - fake)
+
+
 def realness(logits: Tensor) -> Tensor:
     """The log-odds that an image is real, float `[n]`, of logits `[n]` or `[n, k + 1]`.
 
@@ -179,6 +211,9 @@ LOSSES: dict[str, AdversarialLoss] = {
         needs_real=True,
         boundary=None,
         sigmoid=True,
+    ),
+    "began": AdversarialLoss(
+        began_d, wasserstein_g, source="Berthelot et al. 2017, sec. 3.4", boundary=None, balanced=True
     ),
     "semi-supervised": AdversarialLoss(
         semi_supervised_d,

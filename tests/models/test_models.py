@@ -45,6 +45,8 @@ NATURAL: list[tuple[str, dict[str, object], ImageShape]] = [
     ("ccgan", {}, MNIST),
     ("ccgan", {"virtual_batch_norm": True}, MNIST),
     ("wgan-gp", {}, LARGE),
+    ("began", {"width": 8}, MNIST),
+    ("began", {"width": 8}, PHOTO),
     ("per-class", {}, MNIST),
     ("per-class", {"output": "sigmoid"}, MNIST),
 ]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from imagemint import seeds
 from imagemint.errors import RecipeError
-from imagemint.models import ImageShape, build, mitlgan, parameter_count, total_count, wgan_gp
+from imagemint.models import ImageShape, began, build, mitlgan, parameter_count, total_count, wgan_gp
 from imagemint.models.layers import HalfBatchNorm
 
 MNIST, CIFAR, PHOTO, LARGE = (ImageShape(*shape) for shape in ((1, 28, 28), (3, 32, 32), (3, 64, 64), (3, 128, 128)))
@@ -276,6 +276,30 @@ def test_wgan_gp_judges_each_image_alone_while_it_trains() -> None:
     images = torch.randn(4, *MNIST, requires_grad=True)
     (gradient,) = torch.autograd.grad(critic(images, torch.zeros(4))[0], images)
     assert gradient[0].any() and not gradient[1:].any()
+
+
+def convs(network: nn.Module) -> list[nn.Conv2d]:
+    return [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+
+
+def test_began_is_figure_1() -> None:
+    """At 32 pixels n = 64: filters of the encoder grow by n with each of two halvings, and both decoders keep n."""
+    generator, d = began.build(began.Options.model_validate({}), CIFAR, 1, 64)
+    encoder = [(conv.out_channels, conv.stride[0]) for conv in convs(d.encoder)]
+    first, second, third = [(64, 1)] * 3, [(128, 2), (128, 1), (128, 1)], [(192, 2), (192, 1), (192, 1)]
+    assert encoder == [*first, *second, *third]
+    dense = [(layer.in_features, layer.out_features) for layer in d.modules() if isinstance(layer, nn.Linear)]
+    assert dense == [(192 * 64, 64), (64, 64 * 64)]
+    assert counts(generator) == counts(d.decoder)
+    assert [conv.out_channels for conv in convs(generator)] == [64] * 6 + [3]
+
+
+def test_began_judges_by_the_mean_distance_to_what_it_redraws() -> None:
+    d = began.Discriminator(began.Options.model_validate({"width": 4}), MNIST)
+    images = torch.rand(3, *MNIST) * 2 - 1
+    logits, redrawn = d(images, torch.zeros(3)).detach(), d.redraw(images).detach()
+    for image, again, logit in zip(images, redrawn, logits, strict=True):
+        assert float(logit) == pytest.approx(-float((image - again).abs().sum()) / 784, rel=1e-5)
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,18 @@ class Penalty(Strict):
     every: int = Field(1, ge=1, description="computed at every n-th D step, n times as strong")
 
 
+class Balance(Strict):
+    """How both sides of a BEGAN are kept in balance (Berthelot et al. 2017, section 3.4)."""
+
+    gamma: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="aimed at: D's error on samples over that on real images; more gives more variety",
+    )
+    gain: float = Field(0.001, gt=0, le=1, description="lambda_k: how fast the weight k of samples in D's loss moves")
+
+
 class Recipe(AnyRecipe):
     """Everything that a person chooses about the training of GANs. Unknown keys are refused."""
 
@@ -41,6 +53,7 @@ class Recipe(AnyRecipe):
         "adversarial", description="feature-matching: G matches D's mean features of real images instead"
     )
     penalty: Penalty | None = None
+    balance: Balance | None = Field(None, description="loss began alone; empty there: its defaults")
     clip: float | None = Field(
         None, gt=0, description="D's weights are clipped to plus or minus this after each step (WGAN)"
     )
@@ -98,6 +111,15 @@ class Recipe(AnyRecipe):
                 f"k+1 outputs go with loss {semi}, 1 with every other loss",
             )
         self._choices()
+        if self.balance and not loss.balanced:
+            raise ValueError(f"balance goes with loss began, not with {self.loss}")
+        redraws = self.model in MODELS and MODELS[self.model].redraws
+        if loss.balanced != redraws:
+            raise RecipeError(
+                f"loss {self.loss} with model {self.model}",
+                "loss began with a model whose discriminator is an autoencoder, every other loss with another model",
+                "take loss began and model began together",
+            )
         return self
 
     def _choices(self) -> BaseModel:

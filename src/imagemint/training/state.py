@@ -69,6 +69,7 @@ class Gan:
     pending: dict[str, tuple[float, int]] = field(
         default_factory=dict
     )  # sum and count since the last line of the log
+    balance: float = 0.0  # weight of samples in D's loss, where the loss moves one (BEGAN)
     slowed: bool = False  # rolled back after a number that was not finite, with lower rates since
 
     @contextmanager
@@ -171,15 +172,15 @@ def save_checkpoint(gan: Gan, run: Run) -> Path:
     if (dest / "state.json").is_file():
         return dest
     with files.whole_folder(dest) as folder:
+        extra = {name: value for name, value in (("chosen", gan.chosen), ("balance", gan.balance)) if value}
         state = State(
             images_seen=gan.images_seen,
             iterations=gan.iterations,
             pending=gan.pending,
-            **({"chosen": gan.chosen} if gan.chosen else {}),
             weights=write_tensors(folder / "weights.safetensors", tensors_of(_modules(gan))),
             optimizers=write_tensors(folder / "optimizers.safetensors", _optimizer_tensors(gan)),
         )
-        write_state(folder, state)
+        write_state(folder, state.model_copy(update=extra))
     drop_old(gan, run)
     return dest
 
@@ -206,7 +207,7 @@ def load_checkpoint(gan: Gan, checkpoint: Path) -> None:
     _load_optimizer(gan.optimizer_g, gan.recipe.optimizer_g, "generator", tensors, checkpoint)
     _load_optimizer(gan.optimizer_d, gan.recipe.optimizer_d, "discriminator", tensors, checkpoint)
     gan.images_seen, gan.iterations = state.images_seen, state.iterations
-    gan.pending = dict(state.pending)
+    gan.pending, gan.balance = dict(state.pending), state.balance
 
 
 def saved_generator(run: Run, state: State) -> str:

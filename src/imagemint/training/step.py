@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from imagemint import seeds
 from imagemint.augment import CLASSIC, affine
-from imagemint.losses import LOSSES, PENALTIES, PerSample, feature_matching, realness, smoothed
+from imagemint.losses import (
+    LOSSES,
+    PENALTIES,
+    PerSample,
+    convergence,
+    feature_matching,
+    next_balance,
+    realness,
+    smoothed,
+)
 from imagemint.training.optimisers import update
+from imagemint.training.recipe import Balance
 from imagemint.training.state import Gan
 
 Values = dict[str, Tensor]  # detached scalars worth logging
@@ -21,6 +32,7 @@ def discriminator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> 
     recipe, d = gan.recipe, gan.discriminator
     row = LOSSES[recipe.loss]
     loss = smoothed(row.d, recipe.label_smoothing) if recipe.label_smoothing else row.d
+    loss = partial(loss, balance=gan.balance) if row.balanced else loss
     d.requires_grad_(True)
     real, fake = _augment(gan, real, fake.detach(), "augment d")
     with gan.autocast():
@@ -30,6 +42,7 @@ def discriminator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> 
     adversarial.backward()  # type: ignore[no-untyped-call]
     values = {"loss_d": adversarial.detach()}
     values |= _judgement(real_logits.detach(), fake_logits.detach(), labels, row.boundary)
+    values |= _rebalance(gan, values) if row.balanced else {}
     d_step = gan.images_seen // gan.batch  # counts from 0
     if recipe.penalty is not None and d_step % recipe.penalty.every == 0:
         size = _penalty(gan, real, fake, labels) * (recipe.penalty.weight * recipe.penalty.every)
@@ -42,6 +55,15 @@ def discriminator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> 
             for parameter in d.parameters():
                 parameter.clamp_(-recipe.clip, recipe.clip)
     return values
+
+
+def _rebalance(gan: Gan, values: Values) -> Values:
+    """Move the weight of samples in D's loss (Berthelot et al. 2017): from the errors before this step's update."""
+    choice = gan.recipe.balance or Balance.model_validate({})
+    means = gan.ranks.mean({name: -values[f"logit_{name}"] for name in ("real", "fake")})
+    gan.balance = next_balance(gan.balance, **means, gamma=choice.gamma, gain=choice.gain)
+    measured = {"balance": gan.balance, "convergence": convergence(**means, gamma=choice.gamma)}
+    return {name: torch.tensor(number) for name, number in measured.items()}
 
 
 def generator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor, k: int) -> Values:
