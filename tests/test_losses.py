@@ -9,6 +9,7 @@ import torch
 
 from imagemint.losses import (
     LOSSES,
+    asked_labels,
     convergence,
     feature_matching,
     gradient_penalty,
@@ -85,7 +86,7 @@ def test_r1_and_r2_of_a_linear_critic_are_half_its_squared_norm_each() -> None:
 
 def test_losses_of_log_odds_are_read_through_a_sigmoid_and_only_those_with_a_target_of_one_smoothed() -> None:
     logs = [name for name, loss in LOSSES.items() if loss.sigmoid]
-    assert logs == ["minimax", "non-saturating", "relativistic", "semi-supervised"]
+    assert logs == ["minimax", "non-saturating", "relativistic", "triple", "semi-supervised"]
     assert [name for name, loss in LOSSES.items() if loss.smoothable] == ["minimax", "non-saturating"]
 
 
@@ -104,7 +105,7 @@ def test_smoothing_asks_real_images_and_only_them_for_less_than_one() -> None:
 
 
 def test_every_loss_of_one_logit_stands_in_the_table_above() -> None:
-    assert set(ZERO) == {name for name, loss in LOSSES.items() if not loss.k_plus_1 and not loss.balanced}
+    assert set(ZERO) == {name for name, loss in LOSSES.items() if not loss.semi_supervised and not loss.balanced}
 
 
 def test_began_weighs_samples_by_k_and_the_two_losses_pull_apart() -> None:
@@ -118,6 +119,53 @@ def test_began_weighs_samples_by_k_and_the_two_losses_pull_apart() -> None:
         by_real, by_fake = torch.autograd.grad(loss.sum(), (real, fake))
         assert by_real.tolist() == [-1.0] * 20
         assert by_fake.tolist() == [k] * 20
+
+
+def triple_batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    real, fake = torch.randn(2, 5, 6, dtype=torch.float64)
+    return real.requires_grad_(True), fake.requires_grad_(True), torch.tensor([0, 2, -1, -1, -1])
+
+
+def test_triple_terms_agree_with_probabilities_written_out() -> None:
+    """Li et al. 2017, algorithm 1: D and the classifier, each on its own, against means over each kind of pair."""
+    real, fake, labels = triple_batch()
+    asked = [0, 2, 0, 2, 0]
+    true, p = real[:, :3].sigmoid(), real[:, 3:].softmax(1)  # D's probability of each pair, the classifier's
+    false, q = fake[:, :3].sigmoid(), fake[:, 3:].softmax(1)
+    labelled, all_rows = [0, 1], range(5)
+    d = -sum(true[i, asked[i]].log() for i in labelled) / 2
+    d = d - 0.5 * sum((1 - false[i, asked[i]]).log() for i in all_rows) / 5
+    d = d - 0.5 * (p.detach() * (1 - true).log()).sum() / 5
+    c = -sum(p[i, asked[i]].log() for i in labelled) / 2 - 0.1 * sum(q[i, asked[i]].log() for i in all_rows) / 5
+    c = c + 0.5 * (p * (1 - true.detach()).log()).sum() / 5
+    loss = LOSSES["triple"].d(real, fake, labels).mean()
+    assert float(loss.detach()) == pytest.approx(float((d + c).detach()))
+    for ours, theirs in zip(*(torch.autograd.grad(x, (real, fake)) for x in (loss, d + c)), strict=True):
+        assert torch.allclose(ours, theirs)
+    g = LOSSES["triple"].g(real, fake, labels).mean()
+    written = 0.5 * sum((1 - false[i, asked[i]]).log() for i in all_rows) / 5
+    assert float(g.detach()) == pytest.approx(float(written.detach()))  # type: ignore[union-attr]
+
+
+def test_each_of_three_players_gets_the_gradient_that_its_own_aim_asks_for() -> None:
+    """D lifts true pairs and lowers samples; the classifier moves towards labels that D takes for true."""
+    real, fake, labels = triple_batch()
+    by_real, by_fake = torch.autograd.grad(LOSSES["triple"].d(real, fake, labels).sum(), (real, fake))
+    assert float(by_fake[0, 0]) > 0 and not by_fake[0, 1:3].any()  # D's logit of the sample with the class asked for
+    assert (by_real[2:, :3] > 0).all()  # an image without a label: all its pairs with a guess are false to D
+    (down,) = torch.autograd.grad(LOSSES["triple"].g(real, fake, labels).sum(), fake)
+    assert float(down[0, 0]) < 0 and not down[:, 3:].any()  # G lifts it, and has no word with the classifier
+    sure = torch.tensor([[9.0, -9.0, 0.0, 0.0]] * 2, requires_grad=True)  # D is sure of class 0
+    (moved,) = torch.autograd.grad(LOSSES["triple"].d(sure, sure.detach(), torch.tensor([-1, -1])).sum(), sure)
+    assert float(moved[0, 2]) < 0 < float(moved[0, 3])
+
+
+def test_images_without_a_label_ask_for_known_classes_in_turn() -> None:
+    assert asked_labels(torch.tensor([4, -1, 7, -1, -1])).tolist() == [4, 4, 7, 7, 4]
+    assert asked_labels(torch.tensor([-1, -1])).tolist() == [0, 0]
+    known = torch.tensor([2, 1])
+    assert torch.equal(asked_labels(known), known)
 
 
 def test_the_balance_of_began_moves_towards_equal_shares_and_stays_in_its_bounds() -> None:

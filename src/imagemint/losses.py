@@ -4,7 +4,7 @@ Every loss takes logits `(real, fake)`, float `[n]` each, in this order, and giv
 means, weights and steps belong to the caller. `d` is what the discriminator lowers, `g` what the generator lowers.
 Only relativistic losses look at `real` in `g`. The semi-supervised loss takes `(real, fake, labels)`: float
 `[n, k + 1]` logits, one per class and a last one for *generated*, and int64 `[n]` labels of the real images, -1 where
-there is none.
+there is none; so does that of three players, whose logits its docstring describes.
 """
 
 from __future__ import annotations
@@ -30,9 +30,15 @@ class AdversarialLoss(NamedTuple):
     smoothable: bool = False  # a cross-entropy of single logits, whose real target `smoothed` can move
     sigmoid: bool = False  # logits go through a sigmoid, so that their size has a meaning, and they can saturate
     boundary: float | None = 0.0  # logit above which D takes an image for real; None: only differences mean something
+    triple: bool = False  # of three players: D gives its logits with every label, and a classifier's beside them
     balanced: bool = False  # `d` takes a weight of fake images that `next_balance` moves; D is an autoencoder
     critic: bool = False  # D is meant to be ahead of G: several D steps for each G step are no fault
     against_collapse: str = ""  # settings of another loss that holds more modes, where no penalty is used yet
+
+    @property
+    def semi_supervised(self) -> bool:
+        """Whether images without a label are learned from beside labelled ones."""
+        return self.k_plus_1 or self.triple
 
 
 # softplus(-x) = -log sigmoid(x): the cross-entropy of a logit that should say "real"; softplus(x): "fake".
@@ -129,6 +135,61 @@ def semi_supervised_g(real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
     return softplus(-realness(fake))
 
 
+TRIPLE_ALPHA = 0.5  # Li et al. 2017, eq. 4: the classifier's share among D's false pairs
+TRIPLE_SAMPLES = 0.1  # alpha_P, weight of samples in the classifier's loss (its value for MNIST)
+
+
+def asked_labels(labels: Tensor) -> Tensor:
+    """The classes that G is asked for beside real images of these labels, int64 `[n]`.
+
+    An image without a label (-1) lends the next known one in turn, so that classes are asked for as often as they are
+    known; class 0 where none is known.
+
+    >>> asked_labels(torch.tensor([3, 5, -1, -1, -1])).tolist()
+    [3, 5, 3, 5, 3]
+    """
+    unknown = labels < 0
+    known = labels[~unknown]
+    if not len(known):
+        return labels.clamp_min(0)
+    made = labels.clone()
+    made[unknown] = known[torch.arange(int(unknown.sum()), device=labels.device) % len(known)]
+    return made
+
+
+def triple_d(real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
+    """What D and the classifier C of Li et al. 2017 (algorithm 1) lower, added up: float `[n]`.
+
+    `real` and `fake` are float `[n, 2k]`: D's logits of the image with each of k labels, then C's logits. With
+    alpha = 1/2, x real, y its label where it has one, (G, y') a sample with the class asked for, and p what C gives:
+
+        D    -log D(x, y) - (1 - alpha) log(1 - D(G, y')) - alpha sum_y p(y) log(1 - D(x, y))
+        C    -log p(y) - alpha_P log p(y' | G) + alpha sum_y p(y) log(1 - D(x, y))
+
+    The sum over y is the expectation that the paper draws from. In each line the other player is a constant. Terms of
+    labelled images are scaled so that their mean over the batch is that over the labelled ones.
+    """
+    k = real.shape[1] // 2
+    known, asked = labels >= 0, asked_labels(labels)
+    scale = known.float() * len(labels) / known.sum().clamp_min(1)
+    true_pairs = softplus(-_with(real, asked)) + cross_entropy(real[:, k:], asked, reduction="none")
+    false_pairs = (1 - TRIPLE_ALPHA) * softplus(_with(fake, asked))
+    samples = TRIPLE_SAMPLES * cross_entropy(fake[:, k:], asked, reduction="none")
+    p, taken_for_false = real[:, k:].softmax(1), softplus(real[:, :k])  # the latter: -log(1 - D)
+    guesses = (p.detach() * taken_for_false - p * taken_for_false.detach()).sum(1)
+    return scale * true_pairs + false_pairs + samples + TRIPLE_ALPHA * guesses
+
+
+def triple_g(real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
+    """(1 - alpha) log(1 - D(G, y')), as algorithm 1 of Li et al. 2017 has it; logits as above."""
+    return (TRIPLE_ALPHA - 1) * softplus(_with(fake, asked_labels(labels)))
+
+
+def _with(logits: Tensor, labels: Tensor) -> Tensor:
+    """D's logit of each image with its label: float `[n, 2k]`, int64 `[n]` -> `[n]`."""
+    return logits.gather(1, labels[:, None]).squeeze(1)
+
+
 def began_d(real: Tensor, fake: Tensor, balance: float) -> Tensor:
     """L(x) - k L(G(z)) (Berthelot et al. 2017, sec. 3.4), L being D's error and `real` and `fake` its negatives.
 
@@ -215,6 +276,7 @@ LOSSES: dict[str, AdversarialLoss] = {
     "began": AdversarialLoss(
         began_d, wasserstein_g, source="Berthelot et al. 2017, sec. 3.4", boundary=None, balanced=True
     ),
+    "triple": AdversarialLoss(triple_d, triple_g, source="Li et al. 2017, algorithm 1", triple=True, sigmoid=True),
     "semi-supervised": AdversarialLoss(
         semi_supervised_d,
         semi_supervised_g,

@@ -45,7 +45,7 @@ def method(
         precision = native_precision(device) if wanted.precision == "auto" else wanted.precision
         made = settled(facts, pack, wanted, len(pack), asked, device=device, precision=precision, **extra)
         labels_matter = kind.sees_labels(made) or wanted.balanced
-        if labels_matter or LOSSES[wanted.loss].k_plus_1:
+        if labels_matter or LOSSES[wanted.loss].semi_supervised:
             members(pack)
         images = len(usable_images(pack, wanted, labels_matter))
         return made.model_copy(update={"pack": made.pack.model_copy(update={"images": images})})

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from imagemint.errors import RecipeError
-from imagemint.models import began, cdcgan, conv, dcgan, dcgan_fd, dense, per_class, small, wgan_gp
+from imagemint.models import began, cdcgan, conv, dcgan, dcgan_fd, dense, per_class, small, triple, wgan_gp
 from imagemint.models.shapes import ImageShape as ImageShape
 from imagemint.settings import in_words
 
@@ -32,6 +32,7 @@ class Family(NamedTuple):
     build: Callable[[Any, ImageShape, int, int], tuple[nn.Module, nn.Module]]
     conditional: bool  # the label reaches the networks; otherwise they take labels and ignore them
     about: str  # one line: what it is and where it comes from
+    classifies: bool = False  # D has a classifier beside it: only a loss of three players fits
     redraws: bool = False  # D's logits are errors of an autoencoder: only a loss that keeps these in balance fits
     decide: Callable[[Any, int], BaseModel] | None = None  # options whose `auto` is settled by the images' channels
 
@@ -46,6 +47,7 @@ MODELS: dict[str, Family] = {
     "wgan-gp": Family(wgan_gp.Options, wgan_gp.build, conditional=False, about=wgan_gp.ABOUT),
     "small": Family(small.Options, small.build, conditional=True, about=small.ABOUT, decide=small.decided),
     "began": Family(began.Options, began.build, conditional=False, about=began.ABOUT, redraws=True),
+    "triple": Family(triple.Options, triple.build, conditional=True, about=triple.ABOUT, classifies=True),
     "per-class": Family(per_class.Options, per_class.build, conditional=True, about=per_class.ABOUT),
 }
 

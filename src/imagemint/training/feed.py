@@ -51,7 +51,7 @@ class Feed:
 
 def usable_images(pack: Pack, recipe: Recipe, sees_labels: bool) -> np.ndarray:
     """Indices of the images that a recipe can learn from: all, or those with a label where batches need labels."""
-    needs_labels = sees_labels or recipe.balanced
+    needs_labels = (sees_labels and not LOSSES[recipe.loss].triple) or recipe.balanced
     return np.flatnonzero(np.asarray(pack.labels) >= 0) if needs_labels else np.arange(len(pack))
 
 
@@ -64,7 +64,7 @@ def _parts(pack: Pack, gan: Gan, held_out: JudgeSplit | None) -> list[tuple[np.n
     if recipe.balanced:
         return [(usable[labels[usable] == k], recipe.batch_size) for k in range(len(pack.classes))]
     without = usable[labels[usable] < 0]
-    if LOSSES[recipe.loss].k_plus_1 and len(without):
+    if LOSSES[recipe.loss].semi_supervised and len(without):
         count = min(max(round(batch * recipe.labelled_share), 1), batch - 1)
         return [(usable[labels[usable] >= 0], count), (without, batch - count)]
     return [(usable, batch)]

@@ -114,6 +114,12 @@ class Recipe(AnyRecipe):
         if self.balance and not loss.balanced:
             raise ValueError(f"balance goes with loss began, not with {self.loss}")
         redraws = self.model in MODELS and MODELS[self.model].redraws
+        if loss.triple != (self.model in MODELS and MODELS[self.model].classifies):
+            raise RecipeError(
+                f"loss {self.loss} with model {self.model}",
+                "loss triple with a model that has a classifier, every other loss with another model",
+                "take loss triple and model triple together",
+            )
         if loss.balanced != redraws:
             raise RecipeError(
                 f"loss {self.loss} with model {self.model}",

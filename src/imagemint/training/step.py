@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -13,7 +14,9 @@ from imagemint.augment import CLASSIC, affine
 from imagemint.losses import (
     LOSSES,
     PENALTIES,
+    AdversarialLoss,
     PerSample,
+    asked_labels,
     convergence,
     feature_matching,
     next_balance,
@@ -35,13 +38,14 @@ def discriminator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> 
     loss = partial(loss, balance=gan.balance) if row.balanced else loss
     d.requires_grad_(True)
     real, fake = _augment(gan, real, fake.detach(), "augment d")
+    judge = _judge(gan)
     with gan.autocast():
-        real_logits, fake_logits = d(real, labels).float(), d(fake, labels).float()
+        real_logits, fake_logits = judge(real, labels).float(), judge(fake, labels).float()
     adversarial = _of(loss, real_logits, fake_logits, labels).mean()
     gan.optimizer_d.zero_grad(set_to_none=True)
     adversarial.backward()  # type: ignore[no-untyped-call]
     values = {"loss_d": adversarial.detach()}
-    values |= _judgement(real_logits.detach(), fake_logits.detach(), labels, row.boundary)
+    values |= _judgement(real_logits.detach(), fake_logits.detach(), labels, row)
     values |= _rebalance(gan, values) if row.balanced else {}
     d_step = gan.images_seen // gan.batch  # counts from 0
     if recipe.penalty is not None and d_step % recipe.penalty.every == 0:
@@ -87,10 +91,10 @@ def _g_updates(gan: Gan) -> int:
 
 def _adversarial(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
     """G's own loss, a scalar."""
-    loss, d = LOSSES[gan.recipe.loss], gan.discriminator
+    loss, judge = LOSSES[gan.recipe.loss], _judge(gan)
     with gan.autocast():
-        fake_logits = d(fake, labels).float()
-        real_logits = d(real, labels).float() if loss.needs_real else fake_logits.detach()
+        fake_logits = judge(fake, labels).float()
+        real_logits = judge(real, labels).float() if loss.needs_real else fake_logits.detach()
     return _of(loss.g, real_logits, fake_logits, labels).mean()
 
 
@@ -102,25 +106,39 @@ def _matching(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
     return feature_matching(*(gan.ranks.mean_row(each.flatten(1).float()) for each in (theirs, ours)))
 
 
+def _judge(gan: Gan) -> Callable[[Tensor, Tensor], Tensor]:
+    """Images and labels -> what the loss is made of: D's logits, of three players the classifier's too."""
+    d = gan.discriminator
+    judge: Callable[[Tensor, Tensor], Tensor] = d.joint if LOSSES[gan.recipe.loss].triple else d  # type: ignore[assignment]
+    return judge
+
+
 def _of(loss: PerSample, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
     """The loss of logits; with k + 1 of them per image it depends on the labels too."""
     return loss(real, fake) if real.dim() == 1 else loss(real, fake, labels)
 
 
-def _judgement(real: Tensor, fake: Tensor, labels: Tensor, boundary: float | None) -> Values:
+def _judgement(real: Tensor, fake: Tensor, labels: Tensor, loss: AdversarialLoss) -> Values:
     """D's mean logits, and the shares of real images that it takes for real and of fake ones that it takes for fake.
 
     Where only differences of logits mean something, both shares are that of the pairs whose real logit is higher.
-    With k + 1 logits per image there is also the share of labelled images whose class D names, over the k classes.
+    With k + 1 logits per image there is also the share of labelled images whose class D names, over the k classes;
+    with a classifier beside D, that whose class the classifier names. An image without a label is then judged with
+    the class that is asked for in its place.
     """
+    classes = real[:, :-1] if real.dim() == 2 else None
+    if loss.triple:
+        half = real.shape[1] // 2
+        pairs, classes = asked_labels(labels)[:, None], real[:, half:]
+        real, fake = real.gather(1, pairs).squeeze(1), fake.gather(1, pairs).squeeze(1)
     as_real, as_fake = realness(real), realness(fake)
-    edges = (as_fake, as_real) if boundary is None else (boundary, boundary)
+    edges = (as_fake, as_real) if loss.boundary is None else (loss.boundary, loss.boundary)
     values = {"logit_real": as_real.mean(), "logit_fake": as_fake.mean()}
     values["accuracy_real"] = (as_real > edges[0]).float().mean()
     values["accuracy_fake"] = (as_fake < edges[1]).float().mean()
     known = labels >= 0
-    if real.dim() == 2 and bool(known.any()):
-        values["accuracy"] = (real[known, :-1].argmax(1) == labels[known]).float().mean()
+    if classes is not None and bool(known.any()):
+        values["accuracy"] = (classes[known].argmax(1) == labels[known]).float().mean()
     return values
 
 
@@ -153,6 +171,7 @@ def average_step(gan: Gan) -> None:
 def fakes(gan: Gan, labels: Tensor, purpose: str) -> Tensor:
     """G's images for labels int64 `[n]`; row i of the whole batch has noise of (seed, purpose, images_seen + i)."""
     first = gan.images_seen
+    labels = asked_labels(labels) if gan.sees_labels else labels
     z = gan.z([seeds.derive(gan.seed, purpose, first + i) for i in gan.ranks.rows(len(labels))])
     with gan.autocast():
         images: Tensor = gan.generator(z, labels)

@@ -71,6 +71,8 @@ class Eyes:
 
     def __init__(self, pack: Pack, indices: np.ndarray, gan: Gan) -> None:
         """`indices`: the images of the pack that the networks see."""
+        if gan.sees_labels:  # what it is asked for is compared with real images of that class
+            indices = indices[np.asarray(pack.labels[indices]) >= 0]
         chosen = indices[seeds.rng(gan.seed, "watch").permutation(len(indices))[:REFERENCE]]
         labels = torch.from_numpy(np.asarray(pack.labels[chosen]))
         parts = [pack.pixels[chosen[k : k + 256]] for k in range(0, len(chosen), 256)]
