@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 
 from imagemint.cli import app
+from imagemint.config import load_recipe
 from imagemint.studies.arms import ARMS, FORMS
+from imagemint.studies.plan import make_plan
+from imagemint.sweeps.plan import SweepPlan
 
 ROOT = Path(__file__).parents[1]
+PLANS = sorted((ROOT / "experiments").rglob("*.yaml"))
 RECIPES = sorted((ROOT / "src" / "imagemint" / "recipes").glob("*.yaml"))
 PAGES = sorted(
     [
@@ -65,6 +70,20 @@ def test_commands_exist(page: Path) -> None:
         if "--recipe" in words:
             recipe = words[words.index("--recipe") + 1]
             assert recipe in {"R", *(file.stem for file in RECIPES)} or recipe.endswith(".yaml"), recipe
+
+
+@pytest.mark.parametrize("file", PLANS, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_a_plan_of_an_experiment_can_be_read(file: Path) -> None:
+    """As a sweep, a study or a recipe, whichever it is; its packs and recipes need not be there."""
+    settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if "packs" in settings:
+        assert SweepPlan.model_validate(settings).packs
+    elif "pack" in settings:
+        recipe = settings.pop("recipe", None)
+        plan = {key: value for key, value in settings.items() if key not in ("pack", "test")}
+        assert make_plan(recipe, **plan).budgets
+    else:
+        assert load_recipe(str(file)).name
 
 
 def test_the_page_on_reports_names_every_arm() -> None:
