@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -28,7 +27,8 @@ from imagemint.sweeps.plan import SweepPlan, count_trials, make_sweep, read_swee
 from imagemint.sweeps.results import Row, open_sweep
 from imagemint.sweeps.sweep import compute, sweep
 
-PLANS = Path(__file__).resolve().parents[1] / "plans"
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+PLANS = sorted(file for file in EXPERIMENTS.rglob("*.yaml") if "\npacks:" in file.read_text(encoding="utf-8"))
 TINY = {"options.width": 4, "options.embedding": 4, "z_size": 8, "batch_size": 16, "precision": "fp32"}
 QUICK = {"mint": 20, "judge_images": 500, "features": "pixels"}
 
@@ -294,7 +294,7 @@ def test_keys_joined_by_commas_get_the_same_value(digits: Pack) -> None:
     assert tree["optimizer_g"]["lr"] == tree["optimizer_d"]["lr"] == 0.001 and tree["epochs"] == 3
 
 
-@pytest.mark.parametrize("file", sorted(PLANS.glob("*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", PLANS, ids=lambda file: f"{file.parent.name}-{file.stem}")
 def test_every_plan_that_ships_resolves_all_of_its_trials(file: Path) -> None:
     plan = read_sweep(file)
     trials = trials_of(plan)
@@ -303,14 +303,15 @@ def test_every_plan_that_ships_resolves_all_of_its_trials(file: Path) -> None:
 
 
 def test_the_plans_hold_what_their_sources_tried() -> None:
-    baker = read_sweep(PLANS / "baker-2018.yaml")
+    baker = read_sweep(EXPERIMENTS / "baker-2018" / "plan.yaml")
     phases = [(trial.cell.pack, trial.recipe.epochs, trial.recipe.batch_size) for trial in trials_of(baker)]  # type: ignore[attr-defined]
     lengths = [(25, 64), (100, 64), (100, 100)]
     assert phases == [(f"mnist-{n}k", *each) for n in (10, 20, 30, 60) for each in lengths]
-    rzayev = read_sweep(PLANS / "rzayev-weldegebriel.yaml")
+    rzayev = read_sweep(EXPERIMENTS / "rzayev-weldegebriel" / "plan.yaml")
     grid = {
         (t.cell.recipe, t.recipe.options["width"], t.recipe.options["depth"], t.recipe.batch_size)  # type: ignore[attr-defined]
         for t in trials_of(rzayev)
     }
     assert len(grid) == 2 * 3 * 3 * 3 and {key[3] for key in grid} == {32, 64, 128}
-    assert np.isin(["dense-minimal", "dense", "conv-mnist"], read_sweep(PLANS / "winkler-2018.yaml").recipes).any()
+    road = ("dense-minimal", "dense-relu", "dense", "conv-mirrored", "conv-mnist")
+    assert read_sweep(EXPERIMENTS / "winkler-2018" / "plan.yaml").recipes == road
