@@ -13,7 +13,7 @@ from imagemint.metrics.comparison import Comparison, Side, Weights
 from imagemint.metrics.frechet import Moments, frechet, frechet_distances
 from imagemint.metrics.kernel import kernel_distance
 from imagemint.metrics.manifold import K_BALLS, K_DENSITY, manifold, neighbour_distances
-from imagemint.metrics.scores import classifier_score, diversity
+from imagemint.metrics.scores import classifier_score, diversity, variety
 
 
 def points(n: int, d: int = 6, seed: int = 0, moved: float = 0.0) -> np.ndarray:
@@ -127,13 +127,29 @@ def test_diversity_is_1_at_the_spread_of_real_images_and_less_on_either_side() -
     assert of(np.zeros_like(real)) == 0
 
 
+def test_variety_counts_the_classes_that_are_seen_and_no_more() -> None:
+    """Against exp(entropy) written out: shares 1/2, 1/4, 1/4 are 2 sqrt 2 classes."""
+    real = np.repeat([0, 1, 2, 3], 25)
+    uneven = np.repeat([0, 1, 2], [50, 25, 25])
+
+    def of(seen: np.ndarray, weights: np.ndarray) -> list[float]:
+        return list(variety((seen, real), (weights, ones(100))))
+
+    assert of(real, ones(100)) == pytest.approx([1]) and of(np.zeros(100, int), ones(100)) == pytest.approx([0.25])
+    assert of(uneven, ones(100)) == pytest.approx([2**1.5 / 4])
+    assert of(uneven + 7, ones(100)) == pytest.approx([2**1.5 / 4])  # which classes they are does not matter
+    assert of(uneven, np.where(uneven == 0, 0.5, 1)[None]) == pytest.approx([0.75])  # as if each came 25 times
+    more = np.arange(100) % 8
+    assert of(more, ones(100)) == pytest.approx([0.5], rel=0.01)  # too many are no better than too few
+
+
 # --- the bootstrap -------------------------------------------------------------------------------------------------
 
 
 def test_the_standard_error_of_a_mean_is_the_textbooks() -> None:
     values = points(400, 1, 5)
     nothing = np.zeros(400, np.int64)
-    comparison = Comparison(Side(values, nothing, nothing), Side(values, nothing, nothing))
+    comparison = Comparison(*[Side(values, nothing, nothing, nothing)] * 2)
     weights = Weights.drawn(comparison, 0, 400)
     assert (weights.sample.sum(1) == 400).all() and (weights.sample[0] == 1).all()
     assert not np.array_equal(weights.sample[1], weights.real[1])
@@ -143,7 +159,7 @@ def test_the_standard_error_of_a_mean_is_the_textbooks() -> None:
 
 def test_every_class_keeps_its_number_of_images() -> None:
     labels = np.repeat([-1, 3, 4], [5, 1, 9])
-    side = Side(np.zeros((15, 1)), labels, labels)
+    side = Side(np.zeros((15, 1)), labels, labels, labels)
     drawn = Weights.drawn(Comparison(side, side), 0, 20)
     for weights in (drawn.sample, drawn.real):
         for label, count in ((-1, 5), (3, 1), (4, 9)):

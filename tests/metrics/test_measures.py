@@ -150,6 +150,8 @@ def test_the_json_has_the_keys_that_others_rely_on(real: Pack, others: Pack, cle
         "density",
         "coverage",
         "diversity",
+        "confidence",
+        "variety",
         "classifier_score",
     ]
     assert values["confusion"]["classes"] == NAMES

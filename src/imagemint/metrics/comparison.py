@@ -20,13 +20,14 @@ class Side:
     features: np.ndarray  # float32 [n, d]
     labels: np.ndarray  # int64 [n]: the class asked for (of a real image: its own); -1 where there is none
     predicted: np.ndarray  # int64 [n]: the class that the judge sees
+    confidence: np.ndarray  # float64 [n]: the probability that it gives this class
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def rows(self, chosen: np.ndarray) -> Side:
         """The images `chosen` (indices or a mask)."""
-        return Side(self.features[chosen], self.labels[chosen], self.predicted[chosen])
+        return Side(self.features[chosen], self.labels[chosen], self.predicted[chosen], self.confidence[chosen])
 
     def of_class(self, label: int) -> Side:
         """The images of one class."""

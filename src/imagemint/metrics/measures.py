@@ -44,7 +44,7 @@ from imagemint.metrics.frechet import frechet_distances
 from imagemint.metrics.judge import JudgeSplit, judge_plan, judge_split, train_judge
 from imagemint.metrics.kernel import kernel_distance
 from imagemint.metrics.nearest import Nearest
-from imagemint.metrics.scores import classifier_score, diversity
+from imagemint.metrics.scores import classifier_score, diversity, variety
 from imagemint.progress import progress
 from imagemint.words import counted, listed
 
@@ -156,6 +156,19 @@ METRICS: dict[str, Metric] = {
         least=FEWEST_SCORED,
         compared=lambda sides: sides.with_unseen,
         labels=True,
+    ),
+    "confidence": Metric(
+        lambda c, w: _mean(c.sample.confidence, w.sample),
+        "higher",
+        "confidence: mean probability that the judge gives the class it sees",
+        least=FEWEST_SCORED,
+        compared=lambda sides: sides.with_every_minted,
+    ),
+    "variety": Metric(
+        lambda c, w: variety((c.sample.predicted, c.real.predicted), (w.sample, w.real)),
+        "higher",
+        "variety of classes that the judge sees: 1 where it is that of real images",
+        least=FEWEST_SCORED,
     ),
     "classifier_score": Metric(
         lambda c, w: classifier_score(c.sample.predicted, c.sample.labels, w.sample),
@@ -311,12 +324,13 @@ def measure(
 
 def _side(pack: Pack, rows: np.ndarray, labels: np.ndarray, made: Features, judge: LeNet) -> Side:
     """Features and the judge's opinion of the images `rows` of a pack, read in blocks."""
-    found, predicted = [], []
+    found, seen = [], []
     for index in pack.blocks(rows):
         pixels = np.asarray(pack.pixels[index])
         found.append(made.of(pixels))
-        predicted.append(judge.log_probabilities(pixels).argmax(1))
-    return Side(np.concatenate(found), labels, np.concatenate(predicted))
+        seen.append(judge.log_probabilities(pixels))
+    logs = np.concatenate(seen)
+    return Side(np.concatenate(found), labels, logs.argmax(1), np.exp(logs.max(1).astype(np.float64)))
 
 
 def _values(sides: Sides, made: Features, labelled: bool) -> dict[str, Measure]:

@@ -123,6 +123,29 @@ def diversity(
     return np.mean(ratios, axis=0) if ratios else np.full(len(w), np.nan)
 
 
+def variety(predicted: tuple[np.ndarray, np.ndarray], weights: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """How nearly as many classes are seen in a sample as in real images: 0 to 1, float64 `[b]`.
+
+    `predicted` are the classes that the judge sees on each side, int64 `[n]` and `[m]`. The effective number of
+    classes is exp(entropy) of their shares; the value is the smaller of both numbers over the larger. With
+    `confidence` it is the check that Winkler 2018 (section 4.7.5) asks for: many classes, each clearly recognised.
+
+    >>> real, ones = np.arange(8) % 4, np.ones((1, 8))
+    >>> variety((np.arange(8) % 2, real), (ones, ones)).tolist()  # two classes of four
+    [0.5]
+    """
+    mine, theirs = (_effective_classes(*each) for each in zip(predicted, weights, strict=True))
+    return np.minimum(mine, theirs) / np.maximum(mine, theirs)
+
+
+def _effective_classes(predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """exp(entropy) of the shares of classes, for each row of weights: float64 `[b]`."""
+    shares = weights @ np.eye(int(predicted.max()) + 1)[predicted] / weights.sum(1)[:, None]
+    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    effective: np.ndarray = np.exp(-(shares * logs).sum(1))
+    return effective
+
+
 def _spread(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Root mean square distance from the mean, for each row of weights, unbiased: float64 `[b]`.
 
