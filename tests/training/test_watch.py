@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import shlex
 from collections.abc import Callable
@@ -24,10 +25,10 @@ from imagemint.files import read_lines
 from imagemint.fitting import train
 from imagemint.runs import Finding, Run, open_run
 from imagemint.training import loop
-from imagemint.training.state import Gan, new_gan
+from imagemint.training.state import Gan, load_checkpoint, new_gan
 from imagemint.training.step import generator_step
 from imagemint.training.watch import Watch
-from imagemint.training.watch.measure import LOGIT_EDGES, SAMPLES, Logits, Look
+from imagemint.training.watch.measure import LOGIT_EDGES, SAMPLES, Eyes, Logits, Look
 from imagemint.training.watch.rules import RULES, Rule, findings
 from tests.training.test_exact import contents
 
@@ -394,3 +395,31 @@ def test_a_sample_that_is_not_finite_stops_the_run_before_it_is_saved(
 def test_a_finding_reads_as_a_sentence() -> None:
     finding = Finding(images_seen=9000, name="copying", began=5000, evidence="half are copies", remedy="more images")
     assert str(finding) == "copying since 5,000 images: half are copies; more images"
+
+
+def test_layers_are_counted_from_the_first_to_the_last_and_saturation_shows_in_them(
+    digits: Pack, tmp_path: Path
+) -> None:
+    """Against a forward pass by hand; weights blown up a thousand times lie in the outer bins."""
+    settings = DENSE | {"options": {"hidden_g": [5], "hidden_d": [7] * 12}, "images": 128, "precision": "fp32"}
+    run = train(digits, load_recipe("demo", settings), tmp_path / "run")
+    for line in run.lines("watch.jsonl"):
+        assert list(line["layers"])[:2] == ["G layers.0", "G last"]
+        seen = [name for name in line["layers"] if name.startswith("D ")]
+        assert len(seen) == 8 and (seen[0], seen[-1]) == ("D layers.1", "D last")
+        assert sum(line["layers"]["D last"]) == 2 * 128  # real images and samples
+    gan = new_gan(run.facts)
+    load_checkpoint(gan, run.newest())
+    eyes = Eyes(digits, np.arange(len(digits)), gan)
+    before = {key: value.clone() for key, value in gan.discriminator.state_dict().items()}
+    look = eyes.measure(gan)
+    assert all(torch.equal(value, before[key]) for key, value in gan.discriminator.state_dict().items())
+    first = gan.generator.get_submodule("layers.0")(eyes.z).flatten()
+    edges = [-math.inf, *LOGIT_EDGES, math.inf]
+    assert look.layers["G layers.0"] == [
+        int(((first > low) & (first <= high)).sum()) for low, high in itertools.pairwise(edges)
+    ]
+    with torch.no_grad():
+        gan.generator.get_submodule("layers.0").weight.mul_(1e5)  # type: ignore[operator]
+    far = eyes.measure(gan).layers["G layers.0"]
+    assert far[0] + far[-1] > 0.9 * sum(far)

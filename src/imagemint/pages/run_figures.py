@@ -85,18 +85,39 @@ def logits(looks: Lines) -> Html | None:
     )
 
 
+def layers(looks: Lines) -> Html | None:
+    """How the outputs of layers of G and D, before their activation, were spread at each look; None without any."""
+    names = list(dict.fromkeys(name for look in looks for name in look.get("layers", {})))
+    if not names:
+        return None
+    about = "Spread of the outputs of {} over time"
+    return figures([figure(partial(draw_layer, looks=looks, name=name), 4, 3, about.format(name)) for name in names])
+
+
+def draw_layer(axes: Axes, looks: Lines, name: str) -> None:
+    """As `draw_logits`, for the outputs of one layer."""
+    axes.set_title(name)
+    _draw_counts(
+        axes, [(look["images_seen"], look["layers"][name]) for look in looks if name in look.get("layers", {})]
+    )
+
+
 def draw_logits(axes: Axes, looks: Lines, side: str) -> None:
     """A column per look, darker where more logits of a side ("real" or "fake") fall into a bin of LOGIT_EDGES."""
     axes.set_title(f"logits of {side} images")
+    _draw_counts(axes, [(look["images_seen"], look[side][4]) for look in looks if look.get(side)])
+
+
+def _draw_counts(axes: Axes, known: Sequence[tuple[int, list[int]]]) -> None:
+    """A column for each (images seen, counts in the bins of LOGIT_EDGES)."""
     axes.set_xlabel("images seen")
-    known = [look for look in looks if look.get(side)]
     if not known:
         return
-    counts = np.array([look[side][4] for look in known], np.float64)
+    counts = np.array([each for _, each in known], np.float64)
     used = np.flatnonzero(counts.any(0))
     low, high = max(int(used[0]) - 1, 0), min(int(used[-1]) + 2, counts.shape[1])
     axes.imshow(counts[:, low:high].T, aspect="auto", origin="lower", cmap="Greys", interpolation="nearest")
     ticks = range(0, len(known), max(len(known) // 4, 1))
-    axes.set_xticks(list(ticks), [f"{known[k]['images_seen']:,}" for k in ticks], rotation=30)
+    axes.set_xticks(list(ticks), [f"{known[k][0]:,}" for k in ticks], rotation=30)
     places = [k for k in range(low, min(high, len(LOGIT_EDGES))) if (k - low) % 2 == 0]
     axes.set_yticks([k - low + 0.5 for k in places], [f"{LOGIT_EDGES[k]:g}" for k in places])

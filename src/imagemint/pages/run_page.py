@@ -9,7 +9,7 @@ from pathlib import Path
 from imagemint.errors import ImagemintError, RunError
 from imagemint.pages.html import Html, data_uri, element, items, join, name, note, page, table
 from imagemint.pages.out import check_out, write_out
-from imagemint.pages.run_figures import curves, logits
+from imagemint.pages.run_figures import curves, layers, logits
 from imagemint.pages.strip import evenly, strip_png
 from imagemint.runs import Run, open_run
 from imagemint.settings import flat
@@ -27,6 +27,7 @@ def run_page(run: Run) -> str:
         _section("Samples over time", _samples(run)),
         _section("Curves", curves({run.path.name: (run.log(), run.lines("watch.jsonl"))})),
         _section("Logits over time", logits(run.lines("watch.jsonl")) or Html("")),
+        _section("Layers over time", layers(run.lines("watch.jsonl")) or Html("")),
         _section("Choice of the weights", _choices(run)),
         _section("What it was trained on", _pack(run)),
         _section("Recipe", _recipe(run)),

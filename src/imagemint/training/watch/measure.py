@@ -6,7 +6,9 @@ Distances are Euclidean, between pixels averaged down to at most 16 x 16.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +20,7 @@ from torch.nn import functional as F
 from imagemint import images, seeds
 from imagemint.data.pack import Pack
 from imagemint.losses import realness
+from imagemint.models.layers import LabelledConv, LabelledLinear
 from imagemint.training.finite import refuse_not_finite
 from imagemint.training.ranks import alone
 from imagemint.training.state import Gan
@@ -26,6 +29,9 @@ SAMPLES = 128  # images of G at a look; a spread over 8,128 pairs is known to a 
 REFERENCE = 2000  # real images that they are compared with
 SIDE = 16  # longest side, in pixels, at which images are compared
 COPY = 1 / 3  # a sample this much nearer to a real image than that image is to any other real one is a copy of it
+WEIGHTY = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, LabelledLinear, LabelledConv)
+LAYERS = 8  # of each network whose outputs are looked at: the first, the last, and others evenly between
+OUTPUTS = 10_000  # of a layer, evenly spaced: a share in a bin is then known to half a per cent
 PAIRS = 20  # fewer pairs of the same class say nothing about the spread within classes
 
 # Bins of the histograms of logits: powers of two on both sides of 0, because losses differ in scale; the first and
@@ -59,6 +65,7 @@ class Look:
     fake: Logits
     grad_d: float | None  # norm of the gradient of all of D's weights at the last step; None before the first
     grad_g: float | None
+    layers: dict[str, list[int]] = field(default_factory=dict)  # outputs of layers of G and D in bins of LOGIT_EDGES
 
     @staticmethod
     def of(line: dict[str, Any]) -> Look:
@@ -99,7 +106,8 @@ class Eyes:
         samples = _small(torch.from_numpy(pixels).to(gan.device))
 
         seeds.seed_layers(gan.seed, "watch", gan.images_seen)  # dropout; every iteration seeds anew
-        with gan.autocast(), alone(gan.generator, gan.discriminator):
+        layers: dict[str, list[int]] = {}
+        with gan.autocast(), alone(gan.generator, gan.discriminator), _counted(gan, layers):
             fake = _as_in_training(gan.generator, self.z, self.labels)
             fake_logits = realness(_as_in_training(gan.discriminator, fake, self.labels).float())
             real = images.to_images(self.real)
@@ -124,6 +132,7 @@ class Eyes:
             fake=_summary(fake_logits),
             grad_d=_grad_norm(gan.discriminator),
             grad_g=_grad_norm(gan.generator),
+            layers=layers,
         )
 
     def _within(self, samples: Tensor) -> float | None:
@@ -178,11 +187,42 @@ def _effective(labels: Tensor) -> float:
     return float(torch.special.entr(shares).sum().exp())
 
 
+@contextmanager
+def _counted(gan: Gan, layers: dict[str, list[int]]) -> Iterator[None]:
+    """Within, what layers give before their activation is counted in bins of LOGIT_EDGES; D's real and fake together.
+
+    Those of up to LAYERS dense and convolutional layers of each network, by the name that they have in a checkpoint.
+    Winkler 2018 (figure 4.4) saw in such histograms why learning froze: the sigmoids behind them were saturated.
+    """
+
+    def note(name: str, out: Tensor) -> None:
+        values = out.detach().float().flatten()
+        counts = _bins(values[:: max(len(values) // OUTPUTS, 1)])
+        layers[name] = [a + b for a, b in zip(layers.get(name, [0] * len(counts)), counts, strict=True)]
+
+    hooks = []
+    for which, network in (("G", gan.generator), ("D", gan.discriminator)):
+        weighty = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, WEIGHTY)]
+        places = np.unique(np.linspace(0, len(weighty) - 1, min(LAYERS, len(weighty))).round().astype(int))
+        for name, layer in (weighty[k] for k in places):
+            hooks.append(layer.register_forward_hook(lambda _, __, out, name=f"{which} {name}": note(name, out)))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _bins(values: Tensor) -> list[int]:
+    """Counts of float `[n]` between LOGIT_EDGES."""
+    at = torch.bucketize(values, torch.tensor(LOGIT_EDGES, device=values.device))
+    counts: list[int] = at.bincount(minlength=len(LOGIT_EDGES) + 1).tolist()
+    return counts
+
+
 def _summary(logits: Tensor) -> Logits:
-    at = torch.bucketize(logits, torch.tensor(LOGIT_EDGES, device=logits.device))
     low, median, high = (_round(float(x)) for x in (logits.min(), logits.median(), logits.max()))
-    counts = at.bincount(minlength=len(LOGIT_EDGES) + 1).tolist()
-    return Logits(low, median, _round(float(logits.mean())), high, counts)
+    return Logits(low, median, _round(float(logits.mean())), high, _bins(logits))
 
 
 def _grad_norm(module: nn.Module) -> float | None:
