@@ -1,7 +1,8 @@
 """run + pack -> the same pack with every image named by the run's discriminator.
 
 A discriminator that has an output per class beside *generated* (loss semi-supervised; Salimans et al. 2016, section
-5) is a classifier that learned from labelled and unlabelled images.
+5) is a classifier that learned from labelled and unlabelled images. So is the one beside a discriminator of three
+players (loss triple; Li et al. 2017).
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from imagemint.words import counted, listed
 
 PROBABILITY = "probability"  # the column that holds how sure the run is of each image
 WHOLE = 1_000_000  # its unit: columns of packs are whole numbers, so probabilities stand in parts per million
-_EXAMPLES = "sgan-mnist, sgan-fm or sgan-consistent"
+_EXAMPLES = "sgan-mnist, sgan-fm, sgan-consistent or triple-gan"
 
 
 class Judge(Network):
-    """The class logits of a discriminator of k + 1 outputs."""
+    """The class logits of a discriminator of k + 1 outputs, or of the classifier that learned beside one."""
 
     def __init__(self, discriminator: nn.Module, size: tuple[int, int]) -> None:
         super().__init__(size)
@@ -41,6 +42,10 @@ class Judge(Network):
 
     def forward(self, images: Tensor) -> Tensor:
         """Float `[n, c, h, w]` in [-1, 1] -> logits `[n, k]`; the last output, *generated*, is left out."""
+        joint = getattr(self.discriminator, "joint", None)
+        if joint is not None:  # of three players: logits of pairs, then the classifier's
+            both: Tensor = joint(images, no_labels(images))
+            return both[:, both.shape[1] // 2 :]
         logits: Tensor = self.discriminator(images, no_labels(images))
         return logits[:, :-1]
 
@@ -56,8 +61,8 @@ def is_one_gan(facts: RunFacts) -> bool:
 
 
 def names_classes(facts: RunFacts) -> bool:
-    """Whether the discriminator of a run has an output for each class."""
-    return is_one_gan(facts) and isinstance(facts.recipe, Recipe) and LOSSES[facts.recipe.loss].k_plus_1
+    """Whether the discriminator of a run has an output for each class, or a classifier beside it."""
+    return is_one_gan(facts) and isinstance(facts.recipe, Recipe) and LOSSES[facts.recipe.loss].semi_supervised
 
 
 def discriminator_of(run: Run) -> nn.Module:

@@ -28,7 +28,7 @@ from imagemint.training import loop
 from imagemint.training.state import Gan, load_checkpoint, new_gan
 from imagemint.training.step import generator_step
 from imagemint.training.watch import Watch
-from imagemint.training.watch.measure import LOGIT_EDGES, SAMPLES, Eyes, Logits, Look
+from imagemint.training.watch.measure import LOGIT_EDGES, OUTPUTS, SAMPLES, Eyes, Logits, Look
 from imagemint.training.watch.rules import RULES, Rule, findings
 from tests.training.test_exact import contents
 
@@ -423,3 +423,11 @@ def test_layers_are_counted_from_the_first_to_the_last_and_saturation_shows_in_t
         gan.generator.get_submodule("layers.0").weight.mul_(1e5)  # type: ignore[operator]
     far = eyes.measure(gan).layers["G layers.0"]
     assert far[0] + far[-1] > 0.9 * sum(far)
+
+
+def test_a_large_layer_is_counted_by_every_so_many_th_output(digits: Pack, tmp_path: Path) -> None:
+    """128 images of 8 x 8 x 4 maps are more than are counted; nothing is warned of."""
+    run = train(digits, load_recipe("demo", {"options": {"width": 16}, "images": 64}), tmp_path / "run")
+    counted = [sum(counts) for counts in run.lines("watch.jsonl")[-1]["layers"].values()]
+    assert max(counted) > OUTPUTS
+    assert max(counted) < 4 * OUTPUTS
