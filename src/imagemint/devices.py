@@ -32,3 +32,15 @@ def set_tf32(on: bool) -> None:
         torch.backends.cudnn.conv.fp32_precision = "tf32" if on else "ieee"  # type: ignore[attr-defined]
     else:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = on
+
+
+def on_device(x: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the CPU on a device; to CUDA through pinned memory, so that nobody waits for the copy."""
+    if device.type == "cuda":
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
+
+
+def holds(device: torch.device, size: int) -> bool:
+    """Whether a device has room of its own for `size` bytes, and as much again for the work; the CPU has none."""
+    return device.type == "cuda" and 2 * size <= torch.cuda.mem_get_info(device)[0]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from imagemint import images, seeds
+from imagemint.devices import on_device
 from imagemint.errors import TrainingError
 from imagemint.seeds import Noise
 
@@ -40,7 +41,7 @@ class NetworkMinter:
 
     def z(self, image_seeds: Sequence[int]) -> Tensor:
         """The noise of each image, float32 `[n, z_size]`, from its own seed."""
-        return seeds.noise(image_seeds, self.z_size, self.noise).to(self.device)
+        return on_device(seeds.noise(image_seeds, self.z_size, self.noise), self.device)
 
     def draw(self, image_seeds: Sequence[int], labels: np.ndarray) -> np.ndarray:
         """As Minter.draw. Raises what `draw_z` raises."""

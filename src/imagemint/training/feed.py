@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imagemint import images, seeds
+from imagemint import devices, images, seeds
 from imagemint.data.batches import Batches
 from imagemint.data.pack import Pack
+from imagemint.devices import on_device
 from imagemint.losses import LOSSES
 from imagemint.metrics.judge import JudgeSplit
 from imagemint.training.choice import hold_out
@@ -19,14 +20,15 @@ from imagemint.training.state import Gan
 class Feed:
     """The images of a pack that a recipe can use, batch by batch, addressed by images seen.
 
-    They stay uint8 on the disk till then. A batch is drawn from the whole pack; or, where the recipe is `balanced`,
-    as much from every class, class by class; or, where it is semi-supervised and some images have no label, from both
-    kinds in `labelled_share`. Where the best weights are wanted, images are held out to choose them by, and neither
-    they nor exact copies of them are ever fed.
+    They stay uint8 till then: on the disk, or on the device where that has room for the whole pack. A batch is drawn
+    from the whole pack; or, where the recipe is `balanced`, as much from every class, class by class; or, where it is
+    semi-supervised and some images have no label, from both kinds in `labelled_share`. Where the best weights are
+    wanted, images are held out to choose them by, and neither they nor exact copies of them are ever fed.
     """
 
     def __init__(self, pack: Pack, gan: Gan) -> None:
         self.pack, self.device, self.batch_size, self.ranks = pack, gan.device, gan.batch, gan.ranks
+        self.resident = _resident(pack, gan.device) if devices.holds(gan.device, int(pack.pixels.nbytes)) else None
         self.held_out = hold_out(pack, gan.recipe, gan.seed)
         parts = _parts(pack, gan, self.held_out)
         gan.ranks.check_shares([count for _, count in parts])
@@ -45,8 +47,19 @@ class Feed:
         batches = images_seen // self.batch_size
         chosen = [indices[order.take(batches * count, count)] for indices, order, count in self.parts]
         picks = self.ranks.mine(np.concatenate(chosen))
-        pixels, labels = torch.from_numpy(self.pack.pixels[picks]), torch.from_numpy(self.pack.labels[picks])
-        return images.to_images(pixels.to(self.device)), labels.to(self.device)
+        if self.resident is None:
+            pixels = on_device(torch.from_numpy(self.pack.pixels[picks]), self.device)
+        else:
+            pixels = self.resident[on_device(torch.from_numpy(picks), self.device)]
+        return images.to_images(pixels), on_device(torch.from_numpy(self.pack.labels[picks]), self.device)
+
+
+def _resident(pack: Pack, device: torch.device) -> Tensor:
+    """All pixels of a pack on a device, uint8 `[n, c, h, w]`."""
+    pixels = torch.empty(pack.pixels.shape, dtype=torch.uint8, device=device)
+    for index in pack.blocks():
+        pixels[index[0] : index[-1] + 1] = torch.from_numpy(pack.read(index)).to(device)
+    return pixels
 
 
 def usable_images(pack: Pack, recipe: Recipe, sees_labels: bool) -> np.ndarray:

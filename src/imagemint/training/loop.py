@@ -22,6 +22,8 @@ from imagemint.training.state import Gan, Kind, load_checkpoint, new_gan
 from imagemint.training.step import Values, average_step, discriminator_step, fakes, generator_step
 from imagemint.training.watch import write_down
 
+_MOST_UNREAD = 1000  # steps whose values are kept on the device: as long can a training go on after a NaN
+
 
 def train_gan(gan: Gan, feed: Feed, run: Run) -> None:
     """Iterate until the recipe's images are seen, and write what is due. Ctrl-C and SIGTERM write a checkpoint first.
@@ -37,6 +39,8 @@ def train_gan(gan: Gan, feed: Feed, run: Run) -> None:
             iterate(gan, feed)
             stop = ranks.any(bool(stopping))
             what = due(before, gan, last=gan.images_seen >= target) | ({"checkpoint"} if stop else set())
+            if what or len(gan.unread) >= _MOST_UNREAD:
+                _read(gan)
             line = _means(gan) if "log" in what else {}
             if what:
                 with ranks.writing():
@@ -73,9 +77,21 @@ def iterate(gan: Gan, feed: Feed) -> None:
 
 
 def _collect(gan: Gan, values: Values) -> None:
-    """Add to the next line's means. Reading the numbers waits for the device: a NaN must stop the run at once."""
-    for name, number in gan.ranks.mean(values).items():
-        refuse_not_finite(name, number, gan)
+    """Keep the values of a step for the next line's means. They stay on the device, which nobody waits for here."""
+    gan.unread.append((gan.images_seen, gan.iterations, values))
+
+
+def _read(gan: Gan) -> None:
+    """Fetch all values that were kept, in one transfer, before anything is written: nothing is saved after a NaN.
+
+    Raises TrainingError at the first number that is not finite, as of the step that made it.
+    """
+    steps, gan.unread = gan.unread, []
+    kept = {(k, name): value for k, (_, _, values) in enumerate(steps) for name, value in values.items()}
+    for (k, name), number in gan.ranks.mean(kept).items():
+        if not math.isfinite(number):
+            gan.images_seen, gan.iterations, _ = steps[k]  # what came after it is lost anyway
+            refuse_not_finite(name, number, gan)
         total, count = gan.pending.get(name, (0.0, 0))
         gan.pending[name] = (total + number, count + 1)
 

@@ -20,7 +20,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -30,6 +30,7 @@ from imagemint import errors
 from imagemint.errors import ImagemintError, RecipeError, RunError, mendable
 from imagemint.models.layers import HalfBatchNorm, normalised
 
+Name = TypeVar("Name")
 _MESSAGE = 8192  # bytes of an error that travel between ranks
 
 
@@ -98,11 +99,16 @@ class Ranks:
         parts = torch.split(joined, [gradient.numel() for gradient in gradients])
         torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
 
-    def mean(self, values: Mapping[str, Tensor]) -> dict[str, float]:
-        """Scalars by name, their means over ranks. Equal on all ranks, so that all stop at a NaN of one."""
-        if self.world == 1 or not values:
-            return {name: float(value) for name, value in values.items()}
-        joined = _all_reduce(torch.stack([value.float() for value in values.values()])) / self.world
+    def mean(self, values: Mapping[Name, Tensor]) -> dict[Name, float]:
+        """Scalars by name, their means over ranks. Equal on all ranks, so that all stop at a NaN of one.
+
+        However many they are, the device is waited for once.
+        """
+        if not values:
+            return {}
+        joined = torch.stack([value.float() for value in values.values()])
+        if self.world > 1:
+            joined = _all_reduce(joined) / self.world
         return dict(zip(values, joined.tolist(), strict=True))
 
     def any(self, flag: bool) -> bool:

@@ -70,6 +70,9 @@ class Gan:
         default_factory=dict
     )  # sum and count since the last line of the log
     balance: float = 0.0  # weight of samples in D's loss, where the loss moves one (BEGAN)
+    unread: list[tuple[int, int, dict[str, Tensor]]] = field(
+        default_factory=list
+    )  # images seen, iterations, and the values of steps that are not among `pending` yet; none in a checkpoint
     slowed: bool = False  # rolled back after a number that was not finite, with lower rates since
 
     @contextmanager

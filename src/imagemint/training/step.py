@@ -11,6 +11,7 @@ from torch import Tensor
 
 from imagemint import seeds
 from imagemint.augment import CLASSIC, affine
+from imagemint.devices import on_device
 from imagemint.losses import (
     LOSSES,
     PENALTIES,
@@ -146,7 +147,7 @@ def _penalty(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
     """The recipe's penalty, a scalar. In fp32: second derivatives need the precision."""
     assert gan.recipe.penalty is not None
     at = seeds.generator(gan.seed, "between", gan.images_seen)
-    share = gan.ranks.mine(torch.rand(len(real) * gan.ranks.world, 1, 1, 1, generator=at)).to(gan.device)
+    share = on_device(gan.ranks.mine(torch.rand(len(real) * gan.ranks.world, 1, 1, 1, generator=at)), gan.device)
     term = PENALTIES[gan.recipe.penalty.name].term
     return term(lambda images: realness(gan.discriminator(images, labels)), real, fake, share)
 
