@@ -68,7 +68,7 @@ def _rebalance(gan: Gan, values: Values) -> Values:
     means = gan.ranks.mean({name: -values[f"logit_{name}"] for name in ("real", "fake")})
     gan.balance = next_balance(gan.balance, **means, gamma=choice.gamma, gain=choice.gain)
     measured = {"balance": gan.balance, "convergence": convergence(**means, gamma=choice.gamma)}
-    return {name: torch.tensor(number) for name, number in measured.items()}
+    return {name: torch.tensor(number, device=gan.device) for name, number in measured.items()}
 
 
 def generator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor, k: int) -> Values:
