@@ -148,13 +148,10 @@ def asked_labels(labels: Tensor) -> Tensor:
     >>> asked_labels(torch.tensor([3, 5, -1, -1, -1])).tolist()
     [3, 5, 3, 5, 3]
     """
-    unknown = labels < 0
-    known = labels[~unknown]
-    if not len(known):
-        return labels.clamp_min(0)
-    made = labels.clone()
-    made[unknown] = known[torch.arange(int(unknown.sum()), device=labels.device) % len(known)]
-    return made
+    unknown = labels < 0  # by sorting and not by masks, whose counts the host would have to wait for
+    known_first = labels[unknown.byte().argsort(stable=True)]
+    turn = (unknown.cumsum(0) - 1) % (~unknown).sum().clamp_min(1)
+    return torch.where(unknown, known_first[turn], labels).clamp_min(0)
 
 
 def triple_d(real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
