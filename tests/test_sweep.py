@@ -17,6 +17,7 @@ import yaml
 from typer.testing import CliRunner
 
 from imagemint.cli import app
+from imagemint.data.edit import resize
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.split import split
 from imagemint.errors import ImagemintError, PackError, RunError, SweepError, TrainingError
@@ -315,3 +316,16 @@ def test_the_plans_hold_what_their_sources_tried() -> None:
     assert len(grid) == 2 * 3 * 3 * 3 and {key[3] for key in grid} == {32, 64, 128}
     road = ("dense-minimal", "dense-relu", "dense", "conv-mirrored", "conv-mnist")
     assert read_sweep(EXPERIMENTS / "winkler-2018" / "plan.yaml").recipes == road
+
+
+def test_a_plan_that_ships_runs_to_its_end_at_a_small_scale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: Pack
+) -> None:
+    """The road of Winkler 2018 on digits in place of MNIST; the packs of a plan count from the current folder."""
+    monkeypatch.chdir(tmp_path)
+    resize(digits, "mnist.pack", 28)
+    file = EXPERIMENTS / "winkler-2018" / "plan.yaml"
+    few = {**yaml.safe_load(file.read_text(encoding="utf-8")), "mint": 12, "features": "pixels"}
+    made = sweep_here(make_sweep(few), "out", scale=1e-6)
+    assert [row.state for row in made.rows] == ["done"] * 5, [row.why for row in made.rows]
+    assert all(row.images_seen <= 128 for row in made.rows) and len(made.best()["winners"]) == 1

@@ -194,7 +194,9 @@ class Pack:
         Read from the file and not through the memory map, whose pages count as this process's memory until the system
         wants them back (up to 2 MB for one scattered image). Raises PackError where the file is gone or too short.
         """
-        source = self.pixels  # shards read what is asked for too
+        source: Any = self.pixels
+        if isinstance(source, Shards):
+            return source.read(np.asarray(index))
         if not isinstance(source, np.memmap):
             return np.asarray(source[index])
         pixels = np.empty((len(index), *source.shape[1:]), np.uint8)

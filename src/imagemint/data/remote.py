@@ -192,13 +192,17 @@ class Shards:
         self.first = np.concatenate([[0], np.cumsum(counts)])  # of each shard, its first image; then how many in all
         self.shape = (int(self.first[-1]), *image)
         self.nbytes = int(np.prod(self.shape))
-        self._open: dict[int, np.ndarray] = {}  # shards that lie on this disk
+        self._on_disk = store.local(self.names[0]) is not None
+        self._open: dict[int, np.ndarray] = {}  # shards that lie on this disk, mapped
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, index: Any) -> np.ndarray:
         assert not isinstance(index, tuple), "images first, then parts of them"
+        if self._on_disk and len(self.names) == 1:
+            found = self._mapped(0)[index]
+            return found if found.base is None else found.copy()  # never a view of the file
         rows = self._rows(index)
         return self.take(np.atleast_1d(rows)).reshape(*np.shape(rows), *self.shape[1:])
 
@@ -210,8 +214,7 @@ class Shards:
         if not len(rows):
             return np.empty((0, *self.shape[1:]), np.uint8)
         shards = np.searchsorted(self.first, rows, "right") - 1
-        local = self.store.local(self.names[0]) is not None
-        return self._from_disk(rows, shards) if local else self._from_network(rows, shards)
+        return self._from_disk(rows, shards) if self._on_disk else self._from_network(rows, shards)
 
     def _rows(self, index: Any) -> np.ndarray:
         """What an index means, int64: without a list of all images, which could be a thousand million."""
@@ -222,17 +225,36 @@ class Shards:
             assert rows.shape == (len(self),), rows.shape
             return np.flatnonzero(rows)
         rows = rows.astype(np.int64, casting="same_kind") if rows.size else np.empty(rows.shape, np.int64)
-        if rows.size and not (-len(self) <= rows.min() and rows.max() < len(self)):
-            raise IndexError(f"images {rows.min()} to {rows.max()} of {len(self)}")
-        return np.where(rows < 0, rows + len(self), rows)
+        low, high = (int(rows.min()), int(rows.max())) if rows.size else (0, 0)
+        if low < -len(self) or high >= len(self):
+            raise IndexError(f"images {low} to {high} of {len(self)}")
+        return np.where(rows < 0, rows + len(self), rows) if low < 0 else rows
 
     def _from_disk(self, rows: np.ndarray, shards: np.ndarray) -> np.ndarray:
         if (shards == shards[0]).all():
             return self._mapped(int(shards[0]))[rows - self.first[shards[0]]]
-        found = np.empty((len(rows), *self.shape[1:]), np.uint8)
-        for shard in np.unique(shards).tolist():
-            here = np.flatnonzero(shards == shard)
-            found[here] = self._mapped(shard)[rows[here] - self.first[shard]]
+        for shard in set(shards.tolist()):
+            self._mapped(shard)
+        found, mapped = np.empty((len(rows), *self.shape[1:]), np.uint8), self._open
+        for at, (shard, row) in enumerate(zip(shards.tolist(), (rows - self.first[shards]).tolist(), strict=True)):
+            found[at] = mapped[shard][row]
+        return found
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """As `take`, quickest in rising order; on this disk from the files, whose maps would count as our memory."""
+        if not self._on_disk or not len(rows):
+            return self.take(rows)
+        found, size = np.empty((len(rows), *self.shape[1:]), np.uint8), int(np.prod(self.shape[1:]))
+        shards = np.searchsorted(self.first, rows, "right") - 1
+        begins = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (np.diff(shards, prepend=-1) != 0)).tolist()
+        for shard, runs in itertools.groupby(
+            itertools.pairwise([*begins, len(rows)]), lambda run: int(shards[run[0]])
+        ):
+            with self._gone_or_short(shard), open(self._file(shard), "rb", buffering=0) as file:
+                for a, b in runs:
+                    file.seek(self.heads[shard] + int(rows[a] - self.first[shard]) * size)
+                    if file.readinto(found[a:b].data.cast("B")) != (b - a) * size:
+                        raise ValueError
         return found
 
     def _from_network(self, rows: np.ndarray, shards: np.ndarray) -> np.ndarray:
@@ -256,15 +278,24 @@ class Shards:
 
     def _mapped(self, shard: int) -> np.ndarray:
         if shard not in self._open:
-            file = self.store.local(self.names[shard])
-            assert file is not None
             count = int(self.first[shard + 1] - self.first[shard])
-            try:
-                self._open[shard] = np.memmap(file, np.uint8, "r", self.heads[shard], (count, *self.shape[1:]))
-            except (FileNotFoundError, ValueError):
-                found = f"{file} has gone or been cut short"
-                raise PackError(found, "the file that was opened", "make the pack again") from None
+            with self._gone_or_short(shard):
+                mapped = np.memmap(self._file(shard), np.uint8, "r", self.heads[shard], (count, *self.shape[1:]))
+            self._open[shard] = np.asarray(mapped)  # a plain array is quicker to index
         return self._open[shard]
+
+    def _file(self, shard: int) -> Path:
+        file = self.store.local(self.names[shard])
+        assert file is not None
+        return file
+
+    @contextmanager
+    def _gone_or_short(self, shard: int) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, ValueError):
+            found = f"{self._file(shard)} has gone or been cut short"
+            raise PackError(found, "the file that was opened", "make the pack again") from None
 
 
 def shard_name(number: int) -> str:
