@@ -54,6 +54,7 @@ TINY = {
     "dcgan-fd": Tiny(ImageShape(1, 8, 8), {}),
     "ccgan": Tiny(ImageShape(1, 8, 8), {}),
     "per-class": Tiny(ImageShape(1, 8, 8), {"weights": "last"}),  # test_choice has the best ones, and their judge
+    "semi": Tiny(ImageShape(1, 8, 8), {"options": {"outputs": "k", "width": 4}}),
     "triple": Tiny(ImageShape(1, 8, 8), {"options": {"width": 4}}),
     "began": Tiny(
         ImageShape(1, 16, 16),

@@ -25,7 +25,7 @@ from imagemint.progress import progress
 from imagemint.runfolder import Run, RunFacts
 from imagemint.runs import open_run
 from imagemint.training.recipe import Recipe
-from imagemint.training.state import ONE_GAN
+from imagemint.training.state import ONE_GAN, saved_discriminator
 from imagemint.words import counted, listed
 
 PROBABILITY = "probability"  # the column that holds how sure the run is of each image
@@ -70,7 +70,7 @@ def discriminator_of(run: Run) -> nn.Module:
     checkpoint = run.newest()
     _, discriminator = ONE_GAN.networks(run.facts)
     weights = read_tensors(checkpoint, "weights", run.state(checkpoint).weights)
-    load_weights(discriminator, "discriminator", weights, checkpoint)
+    load_weights(discriminator, saved_discriminator(run), weights, checkpoint)
     return discriminator.eval()
 
 

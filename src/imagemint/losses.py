@@ -238,6 +238,21 @@ def feature_matching(real: Tensor, fake: Tensor) -> Tensor:
     return (real.flatten(1).mean(0) - fake.flatten(1).mean(0)).square().sum()
 
 
+def consistency(weak: Tensor, strong: Tensor, threshold: float) -> Tensor:
+    """Cross-entropy of one view of an image against the class that a teacher sees in another view, float `[n]`.
+
+    `weak` are the teacher's log probabilities float `[n, k]` for a view that was changed little, `strong` the logits
+    float `[n, k]` of a network for a view that was changed much. 0 where the teacher's largest probability is under
+    `threshold`. Nothing flows back to the teacher. Sohn et al. 2020 (FixMatch), eq. 4.
+
+    >>> weak = torch.tensor([[0.97, 0.03], [0.6, 0.4]]).log()
+    >>> consistency(weak, torch.zeros(2, 2), 0.95).tolist()[1]  # not sure enough
+    0.0
+    """
+    sure, classes = weak.detach().max(1)
+    return cross_entropy(strong, classes, reduction="none") * (sure.exp() >= threshold)
+
+
 _STEADIER = "--set loss=relativistic --set penalty='{name: r1r2, weight: 1}'"
 
 LOSSES: dict[str, AdversarialLoss] = {

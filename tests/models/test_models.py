@@ -48,6 +48,8 @@ NATURAL: list[tuple[str, dict[str, object], ImageShape]] = [
     ("triple", {"width": 8}, MNIST),
     ("began", {"width": 8}, MNIST),
     ("began", {"width": 8}, PHOTO),
+    ("semi", {}, CIFAR),
+    ("semi", {"kind": "dense", "noise": (0.3, 0.5), "weight_norm": True}, MNIST),
     ("per-class", {}, MNIST),
     ("per-class", {"output": "sigmoid"}, MNIST),
 ]
@@ -221,7 +223,8 @@ def check_shapes_and_ranges(model: str, options: dict[str, object], shape: Image
     assert float(images.detach().min()) >= -1
     assert float(images.detach().max()) <= 1
     logits = discriminator(images, labels)
-    assert logits.shape == ((4, 4) if options.get("outputs") == "k+1" else (4,))
+    many = model == "semi" or options.get("outputs") == "k+1"
+    assert logits.shape == ((4, 4) if many else (4,))
 
 
 @natural

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
+from imagemint.augment import AUGMENTATIONS
 from imagemint.errors import RecipeError
 from imagemint.losses import LOSSES, PENALTIES
 from imagemint.models import MODELS, checked, family
@@ -36,6 +37,22 @@ class Balance(Strict):
         description="aimed at: D's error on samples over that on real images; more gives more variety",
     )
     gain: float = Field(0.001, gt=0, le=1, description="lambda_k: how fast the weight k of samples in D's loss moves")
+
+
+_NEEDS = {  # what an option goes with, and what to do
+    "ema_d": ("ema_images, the half-life of both averages", "set ema_images too"),
+    "consistency": ("a semi-supervised loss, and ema_d: the average that names the classes", "set ema_d too"),
+}
+
+
+class Consistency(Strict):
+    """Images without a label are asked for the class that the averaged discriminator sees in another view of them."""
+
+    weight: float = Field(1.0, gt=0, description="factor before the term is added to D's loss")
+    threshold: float = Field(0.95, ge=0, lt=1, description="probability of a class from which on it counts")
+    strong: Annotated[str, OneOf(AUGMENTATIONS)] = Field(
+        "strong", description="how the view that D is asked about is changed (imagemint.augment.AUGMENTATIONS)"
+    )
 
 
 class Recipe(AnyRecipe):
@@ -69,6 +86,10 @@ class Recipe(AnyRecipe):
         "none", description="the same random maps for real and fake images (Zhao et al. 2020)"
     )
     ema_images: int | None = Field(None, ge=1, description="half-life of the averaged generator, in images seen")
+    ema_d: bool = Field(False, description="semi-supervised: D is averaged as well, and its average names classes")
+    consistency: Consistency | None = Field(
+        None, description="semi-supervised: D names views of an image alike (Sohn et al. 2020)"
+    )
 
     batch_size: int = Field(64, ge=2, le=65536, description="images in one step")
     balanced: bool = Field(False, description="batch_size images of every class in each batch, class by class")
@@ -102,15 +123,15 @@ class Recipe(AnyRecipe):
         if self.label_smoothing and not loss.smoothable:
             known = " and ".join(name for name, row in LOSSES.items() if row.smoothable)
             raise ValueError(f"label_smoothing goes with {known}, not with {self.loss}")
-        outputs, wanted = self.options.get("outputs", 1), "k+1" if loss.k_plus_1 else 1
-        if outputs != wanted:
+        outputs = getattr(self._choices(), "outputs", 1)
+        if (outputs == 1) == loss.k_plus_1:
+            wanted = "k+1" if loss.k_plus_1 else 1
             semi = " and ".join(name for name, row in LOSSES.items() if row.k_plus_1)
             raise RecipeError(
                 f"loss {self.loss} with options.outputs {outputs}",
                 f"a discriminator of {wanted} outputs",
                 f"k+1 outputs go with loss {semi}, 1 with every other loss",
             )
-        self._choices()
         if self.balance and not loss.balanced:
             raise ValueError(f"balance goes with loss began, not with {self.loss}")
         redraws = self.model in MODELS and MODELS[self.model].redraws
@@ -126,6 +147,9 @@ class Recipe(AnyRecipe):
                 "loss began with a model whose discriminator is an autoencoder, every other loss with another model",
                 "take loss began and model began together",
             )
+        for key, wanted in (("ema_d", self.ema_images), ("consistency", self.ema_d and loss.k_plus_1)):
+            if getattr(self, key) and not wanted:
+                raise RecipeError(f"{key} without what it needs", *_NEEDS[key])
         return self
 
     def _choices(self) -> BaseModel:

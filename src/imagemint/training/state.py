@@ -61,6 +61,7 @@ class Gan:
     optimizer_g: torch.optim.Optimizer
     optimizer_d: torch.optim.Optimizer
     parts: Callable[[nn.Module], list[Part]]  # of its generator, or of a copy
+    ema_d: nn.Module | None = None  # the averaged discriminator
     best: nn.Module | None = None  # a copy of the generator that training.choice fills
     chosen: dict[str, Choice] = field(default_factory=dict)  # by the names of `parts`; empty: not yet
     ranks: Ranks = field(default_factory=Ranks)
@@ -145,10 +146,14 @@ def new_gan(facts: RunFacts, ranks: Ranks | None = None, kind: Kind = ONE_GAN) -
             "a model with one discriminator that gives its features",
             "leave loss_g out",
         )
+    if recipe.consistency and ranks.world > 1:
+        found = f"consistency in a training of {ranks.world} processes"
+        raise RecipeError(found, "one process: views are drawn for a whole batch", "start it without torchrun")
     device = torch.device(facts.device)
     generator, discriminator = generator.to(device), discriminator.to(device)
-    ema = copy.deepcopy(generator).requires_grad_(False).eval() if recipe.ema_images else None
-    best = copy.deepcopy(generator).requires_grad_(False).eval() if recipe.weights == "best" else None
+    ema = _still(generator) if recipe.ema_images else None
+    ema_d = _still(discriminator) if recipe.ema_d else None
+    best = _still(generator) if recipe.weights == "best" else None
     for network in (generator, discriminator):
         normalise_globally(network, ranks)
     return Gan(
@@ -161,12 +166,18 @@ def new_gan(facts: RunFacts, ranks: Ranks | None = None, kind: Kind = ONE_GAN) -
         generator=generator,
         discriminator=discriminator,
         ema=ema,
+        ema_d=ema_d,
         best=best,
         optimizer_g=make_optimizer(recipe.optimizer_g, generator),
         optimizer_d=make_optimizer(recipe.optimizer_d, discriminator),
         parts=lambda network: kind.parts(network, facts.pack.classes),
         ranks=ranks,
     )
+
+
+def _still(network: nn.Module) -> nn.Module:
+    """A copy that is not trained."""
+    return copy.deepcopy(network).requires_grad_(False).eval()
 
 
 def save_checkpoint(gan: Gan, run: Run) -> Path:
@@ -219,9 +230,15 @@ def saved_generator(run: Run, state: State) -> str:
     return "best" if state.chosen else last
 
 
+def saved_discriminator(run: Run) -> str:
+    """The name, in a checkpoint, of the discriminator to ask: the averaged one where the run keeps it."""
+    return "ema_d" if gan_recipe(run.facts).ema_d else "discriminator"
+
+
 def _modules(gan: Gan) -> dict[str, nn.Module]:
     modules = {"generator": gan.generator, "discriminator": gan.discriminator}
     modules |= {} if gan.ema is None else {"ema": gan.ema}
+    modules |= {} if gan.ema_d is None else {"ema_d": gan.ema_d}
     return modules | ({} if gan.best is None or not gan.chosen else {"best": gan.best})
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from imagemint import seeds
-from imagemint.augment import CLASSIC, affine
+from imagemint.augment import AUGMENTATIONS, CLASSIC, affine, augment
 from imagemint.devices import on_device
 from imagemint.losses import (
     LOSSES,
@@ -18,6 +18,7 @@ from imagemint.losses import (
     AdversarialLoss,
     PerSample,
     asked_labels,
+    consistency,
     convergence,
     feature_matching,
     next_balance,
@@ -25,7 +26,7 @@ from imagemint.losses import (
     smoothed,
 )
 from imagemint.training.optimisers import update
-from imagemint.training.recipe import Balance
+from imagemint.training.recipe import Balance, Consistency
 from imagemint.training.state import Gan
 
 Values = dict[str, Tensor]  # detached scalars worth logging
@@ -38,6 +39,7 @@ def discriminator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> 
     loss = smoothed(row.d, recipe.label_smoothing) if recipe.label_smoothing else row.d
     loss = partial(loss, balance=gan.balance) if row.balanced else loss
     d.requires_grad_(True)
+    unchanged = real
     real, fake = _augment(gan, real, fake.detach(), "augment d")
     judge = _judge(gan)
     with gan.autocast():
@@ -48,6 +50,8 @@ def discriminator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> 
     values = {"loss_d": adversarial.detach()}
     values |= _judgement(real_logits.detach(), fake_logits.detach(), labels, row)
     values |= _rebalance(gan, values) if row.balanced else {}
+    if recipe.consistency is not None and bool((labels < 0).any()):
+        values |= _agree(gan, unchanged[labels < 0], real[labels < 0], recipe.consistency)
     d_step = gan.images_seen // gan.batch  # counts from 0
     if recipe.penalty is not None and d_step % recipe.penalty.every == 0:
         size = _penalty(gan, real, fake, labels) * (recipe.penalty.weight * recipe.penalty.every)
@@ -69,6 +73,25 @@ def _rebalance(gan: Gan, values: Values) -> Values:
     gan.balance = next_balance(gan.balance, **means, gamma=choice.gamma, gain=choice.gain)
     measured = {"balance": gan.balance, "convergence": convergence(**means, gamma=choice.gamma)}
     return {name: torch.tensor(number, device=gan.device) for name, number in measured.items()}
+
+
+def _agree(gan: Gan, unchanged: Tensor, weak: Tensor, asked: Consistency) -> Values:
+    """Gradients of D for naming a strong view of images without a label as the averaged D names a weak one.
+
+    Both `unchanged` and `weak` are the same images float `[n, c, h, w]` in [-1, 1]. The views come from (seed, images
+    seen). Also the share of images whose class the average is sure of.
+    """
+    assert gan.ema_d is not None
+    nowhere = torch.full((len(weak),), -1, device=gan.device)
+    views = seeds.generator(gan.seed, "strong view", gan.images_seen)
+    strong = augment(unchanged, views, AUGMENTATIONS[asked.strong])
+    with gan.autocast():
+        with torch.no_grad():
+            named = gan.ema_d(weak, nowhere).float()[:, :-1].log_softmax(1)
+        logits = gan.discriminator(strong, nowhere).float()[:, :-1]
+    term = consistency(named, logits, asked.threshold).mean() * asked.weight
+    term.backward()  # type: ignore[no-untyped-call]
+    return {"consistency": term.detach(), "sure": (named.max(1).values.exp() >= asked.threshold).float().mean()}
 
 
 def generator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor, k: int) -> Values:
@@ -154,19 +177,25 @@ def _penalty(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
 
 @torch.no_grad()
 def average_step(gan: Gan) -> None:
-    """Move the averaged generator; its half-life is shorter at the start (5 % of what was seen, as StyleGAN does)."""
-    if gan.ema is None or gan.recipe.ema_images is None:
+    """Move the averaged networks; the half-life is shorter at the start (5 % of what was seen, as StyleGAN does)."""
+    if gan.recipe.ema_images is None:
         return
     half_life = min(gan.recipe.ema_images, 0.05 * gan.images_seen)
     images_seen = gan.batch * gan.recipe.d_steps
     share = 1 - 0.5 ** (images_seen / max(half_life, 1e-8))
-    averages: list[Tensor] = list(gan.ema.parameters())
-    torch._foreach_lerp_(averages, list[Tensor](gan.generator.parameters()), share)
-    for average, buffer in zip(gan.ema.buffers(), gan.generator.buffers(), strict=True):
-        if buffer.is_floating_point():  # averaged weights go with averaged batch statistics
-            average.lerp_(buffer, share)
+    for average, network in ((gan.ema, gan.generator), (gan.ema_d, gan.discriminator)):
+        if average is not None:
+            _move(average, network, share)
+
+
+def _move(average: nn.Module, network: nn.Module, share: float) -> None:
+    """An average by a share of the way to a network; averaged weights go with averaged batch statistics."""
+    torch._foreach_lerp_(list[Tensor](average.parameters()), list[Tensor](network.parameters()), share)
+    for mean, buffer in zip(average.buffers(), network.buffers(), strict=True):
+        if buffer.is_floating_point():
+            mean.lerp_(buffer, share)
         else:
-            average.copy_(buffer)
+            mean.copy_(buffer)
 
 
 def fakes(gan: Gan, labels: Tensor, purpose: str) -> Tensor:
