@@ -15,9 +15,10 @@ from imagemint import seeds
 from imagemint.config import Recipe, load_recipe
 from imagemint.data.pack import Pack
 from imagemint.errors import RecipeError
-from imagemint.fitting import settle, train
+from imagemint.fitting import train
 from imagemint.labelling import class_probabilities, discriminator_of
 from imagemint.losses import consistency, realness, semi_supervised_d
+from imagemint.methods import settle
 from imagemint.models import ImageShape, build
 from imagemint.runs import open_run
 from imagemint.training import step
@@ -75,7 +76,7 @@ def test_consistency_is_cross_entropy_where_the_teacher_is_sure_and_moves_the_pu
     found = consistency(weak.log_softmax(1), strong, 0.9)
     expected = F.cross_entropy(strong[:2], torch.tensor([0, 1]), reduction="none")
     torch.testing.assert_close(found, torch.cat([expected, torch.zeros(1)]))
-    found.sum().backward()
+    found.sum().backward()  # type: ignore[no-untyped-call]
     assert weak.grad is None and strong.grad is not None and not strong.grad[2].any()
     torch.testing.assert_close(strong.grad[0], strong.detach()[0].softmax(0) - F.one_hot(torch.tensor(0), 3))
     assert (consistency(weak.log_softmax(1), strong, 0.0) > 0).all()

@@ -147,8 +147,9 @@ class Recipe(AnyRecipe):
                 "loss began with a model whose discriminator is an autoencoder, every other loss with another model",
                 "take loss began and model began together",
             )
-        for key, wanted in (("ema_d", self.ema_images), ("consistency", self.ema_d and loss.k_plus_1)):
-            if getattr(self, key) and not wanted:
+        fulfilled = {"ema_d": bool(self.ema_images), "consistency": self.ema_d and loss.k_plus_1}
+        for key, there in fulfilled.items():
+            if getattr(self, key) and not there:
                 raise RecipeError(f"{key} without what it needs", *_NEEDS[key])
         return self
 
