@@ -215,7 +215,7 @@ def _counted(gan: Gan, layers: dict[str, list[int]]) -> Iterator[None]:
 
 def _bins(values: Tensor) -> list[int]:
     """Counts of float `[n]` between LOGIT_EDGES."""
-    at = torch.bucketize(values, torch.tensor(LOGIT_EDGES, device=values.device))
+    at = torch.bucketize(values.contiguous(), torch.tensor(LOGIT_EDGES, device=values.device))
     counts: list[int] = at.bincount(minlength=len(LOGIT_EDGES) + 1).tolist()
     return counts
 
