@@ -100,6 +100,16 @@ def test_some_copies_among_many_images_are_an_alarm_and_nearer_images_that_are_n
     assert "no sign of copies" in verdict(usual, usual)
 
 
+def test_the_verdict_never_says_not_nearer_of_images_that_are_nearer() -> None:
+    held_out = np.arange(100.0) + 50
+    usual, nearer, farther = (nearness(each, held_out, 0) for each in (held_out, held_out / 2 + 26, held_out + 50))
+    assert min(usual.p_value, nearer.p_value, farther.p_value) >= ALARM and nearer.low > 0.5
+    for pair in ((nearer, usual), (usual, nearer), (nearer, farther), (farther, nearer), (nearer, nearer)):
+        assert verdict(*pair).startswith("no close copies, although minted images are nearer")
+    for pair in ((usual, usual), (usual, farther), (farther, farther)):
+        assert verdict(*pair).startswith("no sign of copies")
+
+
 def test_distances_in_features_are_euclidean() -> None:
     rows, among = np.array([[0.0, 0.0], [10.0, 0.0]]), np.array([[3.0, 4.0], [10.0, 1.0]])
     assert nearest_features(rows, among) == pytest.approx([5, 1])

@@ -18,6 +18,7 @@ from imagemint.minting import mint
 from imagemint.runs import list_runs, open_run
 from imagemint.training import loop, step
 from imagemint.training.feed import Feed
+from imagemint.training.recipe import Penalty
 from imagemint.training.state import load_checkpoint, new_gan
 from imagemint.training.step import discriminator_step, fakes, generator_step
 
@@ -94,6 +95,51 @@ def test_after_one_half_life_the_average_is_half_way_weights_and_batch_statistic
     step.average_step(gan)
     for old, new in zip(before, gan.ema.state_dict().values(), strict=True):
         torch.testing.assert_close(new, old + (1 if old.is_floating_point() else 2))  # a count has no half
+
+
+@pytest.mark.parametrize(
+    ("batch", "d_steps", "seen", "ema_images"),
+    [(16, 1, 10_000, 16), (8, 2, 10_000, 16), (8, 3, 10_000, 24), (16, 1, 320, 10_000), (8, 2, 320, 10_000)],
+)
+def test_a_half_life_counts_the_images_of_every_discriminator_step_and_is_short_at_the_start(
+    digits: Pack, tiny: Recipe, batch: int, d_steps: int, seen: int, ema_images: int
+) -> None:
+    """One half-life in every row: the recipe's own, or 5 % of the 320 images seen."""
+    changes = {"batch_size": batch, "d_steps": d_steps, "ema_images": ema_images}
+    gan = new_gan(settle(digits, tiny.model_copy(update=changes)))
+    gan.images_seen = seen
+    assert gan.ema is not None
+    before = [value.clone() for value in gan.ema.parameters()]
+    with torch.no_grad():
+        for value in gan.generator.parameters():
+            value.add_(2)
+    step.average_step(gan)
+    for old, new in zip(before, gan.ema.parameters(), strict=True):
+        torch.testing.assert_close(new, old + 1)
+
+
+def test_a_lazy_penalty_is_as_many_times_stronger_as_it_is_rarer(digits: Pack, tiny: Recipe) -> None:
+    """Gradients are linear in the penalty: weight w at every n-th step pulls w n times as hard, and not between."""
+    images, labels = torch.rand(16, 1, 8, 8) * 2 - 1, torch.arange(16) % 10
+
+    def pull(weight: float | None, every: int, d_step: int) -> tuple[torch.Tensor, float]:
+        penalty = None if weight is None else Penalty(name="r1r2", weight=weight, every=every)
+        gan = new_gan(settle(digits, tiny.model_copy(update={"penalty": penalty, "augment": None})))
+        gan.images_seen = d_step * gan.batch
+        values = discriminator_step(gan, images, -images, labels)
+        gradients = [each.grad.flatten() for each in gan.discriminator.parameters() if each.grad is not None]
+        return torch.cat(gradients), float(values.get("penalty", 0.0))
+
+    without, _ = pull(None, 1, 0)
+    once, size = pull(1.0, 1, 0)
+    assert size > 0 and not torch.allclose(once, without)
+    for weight, every in ((3.0, 1), (1.0, 4), (3.0, 4)):
+        lazy, value = pull(weight, every, 0)
+        assert value == pytest.approx(weight * every * size, rel=1e-4)
+        torch.testing.assert_close(lazy - without, (once - without) * (weight * every), rtol=1e-3, atol=1e-5)
+    between, value = pull(3.0, 4, 1)
+    assert value == 0
+    torch.testing.assert_close(between, pull(None, 4, 1)[0])
 
 
 def test_two_generator_steps_for_each_discriminator_step(
