@@ -58,7 +58,7 @@ def _run() -> int:
     try:
         status = app(words, prog_name="imagemint", standalone_mode=False)
     except typer.TyperException as error:
-        _fail(f"{error.format_message()}; see imagemint --help")
+        _fail(f"{error.format_message().rstrip('.')}; see imagemint --help")
     except typer.Abort as error:
         raise error.__cause__ or KeyboardInterrupt from error
     if status == 130:  # how typer reports Ctrl-C

@@ -152,7 +152,7 @@ def _labelling(study: Study, base: str, budget: str) -> Advice | None:
         what=f"label as many images again ({sizes[-1]:,.0f} more per class)",
         gain=gain,
         minutes=images * LABELLING_SECONDS / 60,
-        cost=f"{counted(images, 'image')} to label; {LABELLING_SECONDS:g} seconds each: an assumption, change it",
+        cost=f"{counted(images, 'image')} to label, if each takes {LABELLING_SECONDS:g} seconds: count with your own",
     )
 
 

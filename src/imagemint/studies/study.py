@@ -1,8 +1,7 @@
 """A study: arms x budgets x repeats -> rows. Interrupted and started again, it computes what is missing.
 
 Test images are used for one thing: to ask classifiers, while they learn (for curves that nothing is chosen by) and at
-their end. Whatever can be refused is refused before the first
-file is written.
+their end. Whatever can be refused is refused before the first file is written.
 """
 
 from __future__ import annotations
