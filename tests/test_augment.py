@@ -8,7 +8,8 @@ import torch
 from kornia.geometry.transform import get_affine_matrix2d, warp_affine
 from PIL import Image
 
-from imagemint.augment import AUGMENTATIONS, CLASSIC, HARDER, Movement, Ranges, affine, augment, classic
+from imagemint import seeds
+from imagemint.augment import AUGMENTATIONS, CLASSIC, HARDER, Movement, Ranges, affine, augment, classic, photo
 
 STILL = Movement(shift=0, rotate=0, shear=0, zoom=0)
 
@@ -193,3 +194,50 @@ def test_strong_moves_three_in_ten_images_further() -> None:
 def test_a_single_image_and_none_can_be_augmented(name: str) -> None:
     for n in (0, 1, 1, 1):
         assert augment(torch.zeros(n, 3, 8, 8), made(n), AUGMENTATIONS[name]).shape == (n, 3, 8, 8)
+
+
+def test_photo_changes_stacked_images_together_and_each_row_on_its_own() -> None:
+    images = torch.rand(4, 3, 16, 16, generator=seeds.generator(0, "photos")) * 2 - 1
+    pairs = photo(torch.cat([images, images], 1), seeds.generator(0, "photo"), flips=True)
+    assert torch.equal(pairs[:, :3], pairs[:, 3:])
+    alike = photo(images[:1].expand(4, -1, -1, -1), seeds.generator(0, "photo"))
+    assert len({float(each.sum()) for each in alike}) == 4
+
+
+def test_photo_on_several_processes_is_what_one_does() -> None:
+    images = torch.rand(6, 1, 8, 8, generator=seeds.generator(0, "photos"))
+    whole = photo(images, seeds.generator(0, "photo"))
+    for rank in range(2):
+        part = photo(images[rank::2], seeds.generator(0, "photo"), rank=rank, world=2)
+        torch.testing.assert_close(part, whole[rank::2])
+
+
+def test_photo_covers_a_square_of_half_the_side_and_moves_light_by_at_most_a_half() -> None:
+    """A gray image has neither colour nor contrast, so that light alone is left."""
+    images = torch.full((200, 3, 16, 16), 0.9)
+    changed = photo(images, seeds.generator(0, "photo"))
+    covered = (changed == 0).all(1).flatten(1).sum(1)
+    assert int(covered.max()) == 8 * 8
+    assert int(covered.min()) < 8 * 8  # where the square reaches over the edge
+    light = changed.flatten(1).amax(1) - 0.9
+    assert -0.5 <= float(light.min()) < -0.4 < 0.4 < float(light.max()) <= 0.5
+
+
+def test_photo_keeps_what_lies_between_colour_and_gray() -> None:
+    """Saturation moves a pixel along the line from its gray: of the channels' differences the ratio stays."""
+    images = torch.tensor([0.3, 0.1, -0.2]).view(1, 3, 1, 1).expand(50, 3, 8, 8)
+    changed = photo(images, seeds.generator(0, "photo"))
+    r, g, b = (
+        changed.flatten(2)
+        .gather(2, changed.abs().sum(1).flatten(1).argmax(1).view(-1, 1, 1).expand(-1, 3, 1))
+        .unbind(1)
+    )
+    torch.testing.assert_close((r - g) * 0.3, (g - b) * 0.2, atol=1e-5, rtol=1e-4)
+    assert float((r - g).min()) >= 0
+
+
+def test_gradients_flow_through_photo() -> None:
+    images = torch.zeros(2, 3, 8, 8, requires_grad=True)
+    photo(images, seeds.generator(0, "photo")).sum().backward()  # type: ignore[no-untyped-call]
+    assert images.grad is not None
+    assert float(images.grad.abs().sum()) > 0

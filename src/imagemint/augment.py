@@ -164,3 +164,31 @@ def _backwards(angle: torch.Tensor, shear_x: torch.Tensor, shear_y: torch.Tensor
 def _uniform(n: int, generator: torch.Generator, reach: float) -> torch.Tensor:
     """float32 `[n]`, uniform in +- `reach`."""
     return (torch.rand(n, generator=generator, device=generator.device) * 2 - 1) * reach
+
+
+PHOTO = Movement(shift=1 / 8, rotate=0, shear=0, zoom=0)
+
+
+def photo(
+    images: torch.Tensor, generator: torch.Generator, *, flips: bool = False, rank: int = 0, world: int = 1
+) -> torch.Tensor:
+    """Light, saturation, contrast, shift and a covered square, for a GAN: float `[n, k x c, h, w]` -> the same shape.
+
+    Zhao et al. 2020, the policies colour, translation and cutout in their published ranges: light plus or minus 0.5,
+    colours 0 to 2 times as strong, contrast 0.5 to 1.5, shifts of up to an eighth, a square of half the side covered.
+    Several images stacked as channels (c = 3, or 1 where their number is not a multiple of 3) change together.
+    Differentiable in `images`; what comes out may lie outside [-1, 1]. `rank` and `world` as for `affine`.
+    """
+    n, channels, h, w = images.shape
+    draws = torch.rand(5, n * world, 1, 1, 1, generator=generator, device=generator.device)[:, rank::world]
+    light, colour, contrast, down, across = draws.to(images.device)
+    each = images.view(n, -1, 3 if channels % 3 == 0 else 1, h, w) + (light.unsqueeze(1) - 0.5)
+    gray = each.mean(2, keepdim=True)
+    each = (each - gray) * (2 * colour.unsqueeze(1)) + gray
+    middle = each.mean((2, 3, 4), keepdim=True)
+    each = (each - middle) * (contrast.unsqueeze(1) + 0.5) + middle
+    moved = affine(each.flatten(1, 2), generator, PHOTO, flips=flips, rank=rank, world=world)
+    rows = (torch.arange(h, device=images.device).view(1, 1, h, 1) + 0.5) / h
+    columns = (torch.arange(w, device=images.device).view(1, 1, 1, w) + 0.5) / w
+    covered = ((rows - down).abs() < 0.25) & ((columns - across).abs() < 0.25)
+    return moved.masked_fill(covered, 0.0)

@@ -18,7 +18,20 @@ from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from imagemint.errors import RecipeError
-from imagemint.models import began, cdcgan, conv, dcgan, dcgan_fd, dense, per_class, semi, small, triple, wgan_gp
+from imagemint.models import (
+    began,
+    cdcgan,
+    conv,
+    dcgan,
+    dcgan_fd,
+    dense,
+    per_class,
+    photo,
+    semi,
+    small,
+    triple,
+    wgan_gp,
+)
 from imagemint.models.shapes import ImageShape as ImageShape
 from imagemint.settings import in_words
 
@@ -49,6 +62,7 @@ MODELS: dict[str, Family] = {
     "began": Family(began.Options, began.build, conditional=False, about=began.ABOUT, redraws=True),
     "triple": Family(triple.Options, triple.build, conditional=True, about=triple.ABOUT, classifies=True),
     "semi": Family(semi.Options, semi.build, conditional=False, about=semi.ABOUT),
+    "photo": Family(photo.Options, photo.build, conditional=True, about=photo.ABOUT),
     "per-class": Family(per_class.Options, per_class.build, conditional=True, about=per_class.ABOUT),
 }
 

@@ -82,8 +82,10 @@ class Recipe(AnyRecipe):
     pretrain_images: int = Field(0, ge=0, description="images that D alone learns from before G begins")
     optimizer_g: Optimizer
     optimizer_d: Optimizer
-    augment: Literal["none", "affine"] = Field(
-        "none", description="the same random maps for real and fake images (Zhao et al. 2020)"
+    augment: Literal["none", "affine", "photo"] = Field(
+        "none",
+        description="the same random changes of real and fake images (Zhao et al. 2020); affine: moved and turned; "
+        "photo: light, saturation, contrast, shift, a covered square, and mirrored where the recipe says flips",
     )
     ema_images: int | None = Field(None, ge=1, description="half-life of the averaged generator, in images seen")
     ema_d: bool = Field(False, description="semi-supervised: D is averaged as well, and its average names classes")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from imagemint import seeds
-from imagemint.augment import AUGMENTATIONS, CLASSIC, affine, augment
+from imagemint.augment import AUGMENTATIONS, CLASSIC, affine, augment, photo
 from imagemint.devices import on_device
 from imagemint.losses import (
     LOSSES,
@@ -209,9 +209,12 @@ def fakes(gan: Gan, labels: Tensor, purpose: str) -> Tensor:
 
 
 def _augment(gan: Gan, real: Tensor, fake: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
-    """The same maps for real and for fake images, `[n, c, h, w]` each: stacked as channels they move together."""
+    """The same changes of real and of fake images, `[n, c, h, w]` each: stacked as channels they change together."""
     if gan.recipe.augment == "none":
         return real, fake
     both, maps = torch.cat([real, fake], 1), seeds.generator(gan.seed, purpose, gan.images_seen)
+    if gan.recipe.augment == "photo":
+        changed = photo(both, maps, flips=gan.recipe.flips, rank=gan.ranks.rank, world=gan.ranks.world)
+        return changed[:, : real.shape[1]], changed[:, real.shape[1] :]
     moved = affine(both, maps, CLASSIC, rank=gan.ranks.rank, world=gan.ranks.world)
     return moved[:, : real.shape[1]], moved[:, real.shape[1] :]
