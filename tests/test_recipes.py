@@ -17,6 +17,7 @@ from imagemint.config import Recipe, load_recipe, recipe_names
 from imagemint.data.pack import Pack
 from imagemint.errors import PackError
 from imagemint.fitting import train
+from imagemint.methods.flow import FlowRecipe
 from imagemint.methods.joined import JOINED
 from imagemint.minting import mint
 from imagemint.models import MODELS, ImageShape
@@ -48,6 +49,7 @@ class Tiny(NamedTuple):
 TINY = {
     "cdcgan": Tiny(ImageShape(1, 8, 8), {}),
     "small": Tiny(ImageShape(1, 8, 8), {"options": {"width": 4, "embedding": 4}, "smallest": 8}),
+    "photo": Tiny(ImageShape(3, 16, 16), {"options": {"width": 4, "embedding": 4, "features": 16}}),
     "dcgan": Tiny(ImageShape(3, 16, 16), {"smallest": 16}),
     "dense": Tiny(ImageShape(1, 8, 8), {}),
     "conv": Tiny(ImageShape(1, 8, 8), {}),
@@ -118,6 +120,9 @@ def test_every_recipe_takes_one_image_of_one_class(name: str, tmp_path: Path) ->
     if isinstance(recipe, Recipe):
         shape, overrides = tiny(name)
         recipe = load_recipe(name, overrides | {"images": BATCH * recipe.d_steps})
+    elif isinstance(recipe, FlowRecipe):
+        shape = ImageShape(1, 16, 16)
+        recipe = load_recipe(name, {"images": BATCH, "batch_size": BATCH, "options.width": 8, "steps": 1})
     else:
         recipe = load_recipe(name, {"components": 4})
     pixels = seeds.rng(0, "one image").integers(0, 256, (1, *shape), np.uint8)

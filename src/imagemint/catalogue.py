@@ -68,7 +68,7 @@ def networks(recipe: AnyRecipe, shape: ImageShape | None = None, classes: int | 
     with torch.device("meta"), _WithoutValues():
         drawn = sketch(recipe, shape, classes or recipe.shown_at.classes)
     pair = {"generator": (drawn.generator, drawn.z_size), "discriminator": (drawn.discriminator, None)}
-    return {name: Network(net, parameter_count(net), total_count(net), z) for name, (net, z) in pair.items()}
+    return {name: Network(net, parameter_count(net), total_count(net), z) for name, (net, z) in pair.items() if net}
 
 
 def shown_shape(recipe: AnyRecipe) -> ImageShape:

@@ -30,7 +30,8 @@ def recipe_list() -> Page:
     table = table_of("recipe", "about, source", "images", "G", "D", numbers=3)
     for row in facts:
         c, h, w = row["shape"]
-        numbers = [f"{network['trainable']:,}" for network in row["parameters"].values()] or ["", ""]
+        numbers = [f"{network['trainable']:,}" for network in row["parameters"].values()]
+        numbers += [""] * (2 - len(numbers))
         about = Text.assemble(row["about"], "\n", (row["source"], "dim"))
         table.add_row(Text(row["name"]), about, f"{h}x{w}x{c}", *numbers)
     note = "G, D: trainable parameters of both networks for such images (height x width x channels)"

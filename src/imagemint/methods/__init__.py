@@ -10,7 +10,7 @@ from typing import Any
 
 from imagemint.data.pack import Pack
 from imagemint.errors import RecipeError
-from imagemint.methods import gan, joined, pca, per_class, ppca
+from imagemint.methods import flow, gan, joined, pca, per_class, ppca
 from imagemint.methods.base import Asked as Asked
 from imagemint.methods.base import Method as Method
 from imagemint.minter import Minter
@@ -22,6 +22,7 @@ METHODS: dict[str, Method] = {  # the first that knows a model takes it
     "joined": joined.METHOD,
     "pca": pca.METHOD,
     "ppca": ppca.METHOD,
+    "flow": flow.METHOD,
     "gan": gan.METHOD,
 }
 

@@ -33,7 +33,7 @@ class Sketch(NamedTuple):
     """The networks of a recipe without their weights, for the catalogue."""
 
     generator: nn.Module
-    discriminator: nn.Module
+    discriminator: nn.Module | None  # None: the method has none
     z_size: int
 
 

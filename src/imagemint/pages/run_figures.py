@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Panels of curves: title -> names of values; those that a run does not log are left out.
 LOGGED = {
-    "losses": ("loss_d", "loss_g"),
+    "losses": ("loss_d", "loss_g", "loss"),
     "mean logits": ("logit_real", "logit_fake"),
     "share that D tells right": ("accuracy_real", "accuracy_fake", "accuracy"),
     "gradient penalty": ("penalty",),

@@ -33,7 +33,7 @@ def train_gan(gan: Gan, feed: Feed, run: Run) -> None:
     target, ranks = run.target, gan.ranks
     with ranks.writing() as first:
         diary = Diary(gan, feed, run) if first else None
-    with progress(target, "train", done=gan.images_seen, unit="images") as advance, _stop_softly() as stopping:
+    with progress(target, "train", done=gan.images_seen, unit="images") as advance, stop_softly() as stopping:
         while gan.images_seen < target:
             before = gan.images_seen
             iterate(gan, feed)
@@ -156,7 +156,7 @@ def _roll_back(error: TrainingError, gan: Gan, run: Run, kind: Kind) -> Gan:
 
 
 @contextmanager
-def _stop_softly() -> Iterator[list[int]]:
+def stop_softly() -> Iterator[list[int]]:
     """A list that is filled by Ctrl-C or SIGTERM, so that the iteration ends and a checkpoint is written first.
 
     A second Ctrl-C stops at once; the checkpoint before is intact.

@@ -1,0 +1,372 @@
+"""Flow matching: a network learns the velocity of straight ways from noise to images (Lipman et al. 2023).
+
+There is no discriminator and no game, so nothing of `training.watch` applies: its rules are about D and about what a
+game does to samples. What stops a training is a loss that is not finite. The rest is as for GANs: noise, order and
+augmentation are addressed by images seen, so that killed and resumed is never stopped, bit for bit on the CPU.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from imagemint import files, images, seeds
+from imagemint.augment import CLASSIC, affine
+from imagemint.checkpoints import (
+    State,
+    damaged,
+    load_weights,
+    read_state,
+    read_tensors,
+    tensors_of,
+    write_state,
+    write_tensors,
+)
+from imagemint.data.batches import Batches
+from imagemint.data.pack import Pack
+from imagemint.devices import native_precision, set_tf32, usable_device
+from imagemint.errors import RunError, TrainingError
+from imagemint.files import append_line, keep_lines
+from imagemint.methods.base import Asked, Method, Sketch, members, settled
+from imagemint.minter import Minter, NetworkMinter
+from imagemint.models import ImageShape, checked, flow
+from imagemint.progress import progress, say
+from imagemint.recipe import AnyRecipe
+from imagemint.runfolder import Run, RunFacts
+from imagemint.samples import draw_samples
+from imagemint.training.loop import stop_softly
+from imagemint.training.optimisers import OPTIMIZERS, Optimizer, make_optimizer
+from imagemint.training.ranks import Ranks
+
+MODEL = "flow"
+
+
+class FlowRecipe(AnyRecipe):
+    """Everything that a person chooses about flow matching."""
+
+    model: Literal["flow"]
+    options: dict[str, Any] = Field({}, description="the network's own choices")
+    augment: Literal["none", "affine"] = Field(
+        "none", description="half of the training images moved and turned, which the network is told; minted ones not"
+    )
+    label_dropout: float = Field(0.1, ge=0, lt=1, description="share of images whose label the network is not told")
+    guidance: float = Field(
+        1.0, ge=0, le=20, description="times that a label counts when images are drawn; 1: as learned, more: purer"
+    )
+    steps: int = Field(12, ge=1, le=1000, description="steps from noise to image")
+    solver: flow.Solver = Field("heun", description="rule of a step; euler: one look at the network, heun: two")
+    optimizer: Optimizer
+    ema_images: int = Field(20_000, ge=1, description="half-life of the averaged weights, in images seen")
+    batch_size: int = Field(64, ge=1, le=65536, description="images in one step")
+    epochs: float | None = Field(None, gt=0, description="passes over the pack; or say `images`")
+    images: int | None = Field(None, gt=0, description="images seen; or say `epochs`")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
+    tf32: bool = Field(True, description="CUDA: fp32 products with 10 bits of mantissa, several times faster")
+    log_every: int = Field(1000, ge=1, description="images seen between lines of log.jsonl")
+    picture_every: int = Field(25_000, ge=1, description="images seen between sample grids")
+    checkpoint_every: int = Field(25_000, ge=1, description="images seen between checkpoints")
+    keep: int = Field(2, ge=1, description="checkpoints that are kept")
+
+    @model_validator(mode="after")
+    def _one_duration(self) -> FlowRecipe:
+        if (self.epochs is None) == (self.images is None):
+            raise ValueError("say either epochs or images, not both or neither")
+        self.choices()
+        return self
+
+    def choices(self) -> flow.Options:
+        """The choices under `options`. Raises RecipeError for unknown ones."""
+        return checked(flow.Options, self.options, self.model)
+
+    def decided(self, channels: int) -> dict[str, Any]:
+        """As of any recipe; the options of the network too."""
+        return {**super().decided(channels), "options": self.choices().model_dump(mode="json")}
+
+    def batch(self, classes: int) -> int:
+        """Images in one step on a pack of so many classes."""
+        return self.batch_size
+
+    def target(self, pack_images: int) -> int:
+        """Images seen at which the training ends."""
+        return self.images if self.images is not None else math.ceil((self.epochs or 0) * pack_images)
+
+
+def matching(velocity: flow.Velocity, image: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """Squared error of the velocity on the straight way from noise to image, the mean over pixels: float `[n]`.
+
+    Lipman et al. 2023, eq. 23, with sigma_min 0: at time t the point is (1 - t) noise + t image, and its velocity is
+    image - noise. Images and noise float `[n, c, h, w]`, t `[n]` in [0, 1].
+
+    >>> image, noise = torch.ones(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)
+    >>> matching(lambda points, times: points / times.view(-1, 1, 1, 1), image, noise, torch.tensor([0.5])).item()
+    0.0
+    """
+    share = t.view(-1, 1, 1, 1)
+    found = velocity((1 - share) * noise + share * image, t)
+    return (found - (image - noise)).square().flatten(1).mean(1)
+
+
+@dataclass
+class Flow:
+    """The network, its average, its optimiser, and how far they have come."""
+
+    recipe: FlowRecipe
+    seed: int
+    device: torch.device
+    bf16: bool
+    generator: flow.FlowGenerator
+    ema: flow.FlowGenerator
+    optimizer: torch.optim.Optimizer
+    images_seen: int = 0
+    iterations: int = 0
+    pending: dict[str, tuple[float, int]] = field(default_factory=dict)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """What a checkpoint holds, by name."""
+        return {"generator": self.generator, "ema": self.ema}
+
+
+def _built(recipe: FlowRecipe, shape: ImageShape, classes: int) -> flow.FlowGenerator:
+    drawn = {"steps": recipe.steps, "solver": recipe.solver, "guidance": recipe.guidance}
+    return flow.build(recipe.choices(), shape, classes, **drawn)  # type: ignore[arg-type]
+
+
+def new_flow(facts: RunFacts) -> Flow:
+    """A freshly initialised network for a run; the same facts give the same weights."""
+    recipe = facts.recipe
+    assert isinstance(recipe, FlowRecipe)
+    seeds.seed_layers(facts.seed, "initial weights")
+    generator = _built(recipe, _shape(facts), len(facts.pack.classes)).to(facts.device)
+    return Flow(
+        recipe=recipe,
+        seed=facts.seed,
+        device=torch.device(facts.device),
+        bf16=facts.precision == "bf16",
+        generator=generator,
+        ema=copy.deepcopy(generator).requires_grad_(False).eval(),
+        optimizer=make_optimizer(recipe.optimizer, generator),
+    )
+
+
+def iterate(state: Flow, pixels: Tensor, labels: Tensor) -> float:
+    """One step on pixels uint8 `[n, c, h, w]` and labels int64 `[n]`; gives the mean loss.
+
+    Raises TrainingError where it is not finite.
+    """
+    recipe, first, n = state.recipe, state.images_seen, len(labels)
+    image, labels = images.to_images(pixels.to(state.device)), labels.to(state.device)
+    draws = torch.rand(3, n, generator=seeds.generator(state.seed, "times, labels, movements", first))
+    t, dropped, moves = draws.to(state.device)
+    moved = (moves < 0.5) & (recipe.augment == "affine")
+    if recipe.augment == "affine":
+        there = affine(image, seeds.generator(state.seed, "augment", first), CLASSIC, flips=recipe.flips)
+        image = torch.where(moved[:, None, None, None], there, image)
+    labels = torch.where(dropped < recipe.label_dropout, state.generator.no_label, labels)
+    noise = torch.randn(image.shape, generator=seeds.generator(state.seed, "noise", first)).to(state.device)
+
+    def velocity(points: Tensor, times: Tensor) -> Tensor:
+        with torch.autocast(state.device.type, torch.bfloat16, enabled=state.bf16):
+            found: Tensor = state.generator.velocity(points, times, labels, moved)
+        return found
+
+    loss = matching(velocity, image, noise, t).mean()
+    if not torch.isfinite(loss):
+        raise TrainingError(
+            f"loss is {loss.item()} at {first} images seen (iteration {state.iterations})",
+            "finite numbers",
+            "lower the learning rate (--set optimizer.lr=...) in a new run; the last checkpoint is from before",
+        )
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    state.optimizer.step()
+    state.images_seen += n
+    state.iterations += 1
+    _average(state, n)
+    return loss.detach().item()
+
+
+@torch.no_grad()
+def _average(state: Flow, images_seen: int) -> None:
+    """Move the averaged weights; their half-life is shorter at the start (5 % of what was seen), as for GANs."""
+    half_life = min(state.recipe.ema_images, 0.05 * state.images_seen)
+    share = 1 - 0.5 ** (images_seen / max(half_life, 1e-8))
+    torch._foreach_lerp_(list[Tensor](state.ema.parameters()), list[Tensor](state.generator.parameters()), share)
+
+
+def settle(pack: Pack, wanted: FlowRecipe, asked: Asked) -> RunFacts:
+    """The facts of a run before it begins. Raises RecipeError or PackError where something does not fit."""
+    wanted.check_fits(pack.channels, pack.size)
+    labelled = sum(map(len, members(pack)))
+    device = usable_device(asked.device)
+    precision = native_precision(device) if wanted.precision == "auto" else wanted.precision
+    return settled(RunFacts, pack, wanted, labelled, asked, device=device, precision=precision)
+
+
+def prepare(pack: Pack, facts: RunFacts, ranks: Ranks, begins: bool) -> Callable[[Run], None]:
+    """The function that trains into a run folder. Raises RunError for several processes."""
+    ranks.check_alone(f"recipe {facts.recipe.name}")
+    state = new_flow(facts)
+    set_tf32(state.recipe.tf32)
+    return lambda run: train_flow(state, pack, run)
+
+
+def load(run: Run, checkpoint: Path, device: str) -> Minter:
+    """What is minted from: the averaged weights of a checkpoint."""
+    recipe = run.recipe
+    assert isinstance(recipe, FlowRecipe)
+    generator = _built(recipe, _shape(run.facts), len(run.facts.pack.classes))
+    load_weights(generator, "ema", read_tensors(checkpoint, "weights", run.state(checkpoint).weights), checkpoint)
+    generator.to(torch.device(device)).requires_grad_(False).eval()
+    return _minter(generator, device)
+
+
+def _minter(generator: flow.FlowGenerator, device: torch.device | str) -> NetworkMinter:
+    return NetworkMinter(generator, math.prod(generator.shape), "normal", device)
+
+
+def _shape(facts: RunFacts) -> ImageShape:
+    return ImageShape(facts.pack.channels, *facts.pack.size)
+
+
+def train_flow(state: Flow, pack: Pack, run: Run) -> None:
+    """Go on from the newest checkpoint to the end. Ctrl-C and SIGTERM write a checkpoint first.
+
+    Raises TrainingError where the loss is not finite.
+    """
+    _go_back(state, run)
+    recipe, target, minter = state.recipe, run.target, _minter(state.ema, state.device)
+    usable = np.flatnonzero(np.asarray(pack.labels) >= 0)
+    order, began, began_at = Batches(len(usable), state.seed), time.monotonic(), state.images_seen
+    if state.images_seen == 0 and target > 0:
+        draw_samples(minter, run, 0)
+    with progress(target, "train", done=state.images_seen) as advance, stop_softly() as stopping:
+        while state.images_seen < target:
+            before = state.images_seen
+            picks = usable[order.take(before, recipe.batch_size)]
+            pixels, labels = torch.from_numpy(pack.pixels[picks]), torch.from_numpy(np.asarray(pack.labels)[picks])
+            loss = iterate(state, pixels, labels)
+            total, count = state.pending.get("loss", (0.0, 0))
+            state.pending["loss"] = (total + loss, count + 1)
+            last, stop = state.images_seen >= target, bool(stopping)
+            note = ""
+            if last or _passed(before, state.images_seen, recipe.log_every):
+                mean = round((total + loss) / (count + 1), 6)
+                append_line(run.path / "log.jsonl", {"images_seen": state.images_seen, "loss": mean})
+                state.pending, note = {}, f"loss {mean:.3f}"
+            if last or _passed(before, state.images_seen, recipe.picture_every):
+                draw_samples(minter, run, state.images_seen)
+            if last or stop or _passed(before, state.images_seen, recipe.checkpoint_every):
+                _save(state, run)
+                clock = {"from": began_at, "to": state.images_seen, "seconds": round(time.monotonic() - began, 3)}
+                append_line(run.path / "clock.jsonl", clock)
+            advance(min(state.images_seen, target) - min(before, target), note=note)
+            if stop:
+                say(f"saved at {state.images_seen} of {target} images seen")
+                raise KeyboardInterrupt
+
+
+def _passed(before: int, now: int, every: int) -> bool:
+    return before // every != now // every
+
+
+def _save(state: Flow, run: Run) -> None:
+    """Write a checkpoint aside, rename it, then drop the oldest beyond `keep`."""
+    for log in run.path.glob("*.jsonl"):  # after a power cut too, what stands for them must come later
+        files.flush(log)
+    files.flush(run.path)
+    dest = run.path / "checkpoints" / f"{state.images_seen:012d}"
+    if not (dest / "state.json").is_file():
+        with files.whole_folder(dest) as folder:
+            memory = state.optimizer.state_dict()["state"]
+            tensors = {
+                f"{index}.{key}": value.detach().cpu().contiguous()
+                for index, remembered in memory.items()
+                for key, value in remembered.items()
+            }
+            saved = State(
+                images_seen=state.images_seen,
+                iterations=state.iterations,
+                pending=state.pending,
+                weights=write_tensors(folder / "weights.safetensors", tensors_of(state.modules)),
+                optimizers=write_tensors(folder / "optimizers.safetensors", tensors),
+            )
+            write_state(folder, saved)
+    _drop_old(state, run)
+
+
+def _drop_old(state: Flow, run: Run) -> None:
+    kept = run.checkpoints()[-state.recipe.keep :]
+    for folder in (run.path / "checkpoints").glob("[0-9]*"):
+        if folder not in kept:
+            shutil.rmtree(folder)
+
+
+def _load(state: Flow, checkpoint: Path) -> None:
+    """Bring `state` to that of a checkpoint. Raises RunError where the checkpoint is damaged."""
+    saved = read_state(checkpoint)
+    weights = read_tensors(checkpoint, "weights", saved.weights)
+    for name, module in state.modules.items():
+        load_weights(module, name, weights, checkpoint)
+    memory: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in read_tensors(checkpoint, "optimizers", saved.optimizers).items():
+        index, _, what = key.partition(".")
+        memory.setdefault(int(index) if index.isdigit() else -1, {})[what] = tensor
+    parameters = list(state.generator.parameters())
+    remembers = OPTIMIZERS[state.recipe.optimizer.name].remembers
+    for place, remembered in memory.items():
+        fits = 0 <= place < len(parameters) and remembered.keys() == remembers
+        if not fits or any(each.dim() and each.shape != parameters[place].shape for each in remembered.values()):
+            raise damaged(checkpoint, f"{checkpoint} belongs to another optimiser")
+    groups = state.optimizer.state_dict()["param_groups"]
+    state.optimizer.load_state_dict({"state": memory, "param_groups": groups})
+    state.images_seen, state.iterations, state.pending = saved.images_seen, saved.iterations, dict(saved.pending)
+
+
+def _go_back(state: Flow, run: Run) -> None:
+    """Load the newest whole checkpoint, and forget what was logged or drawn after it."""
+    _drop_old(state, run)
+    checkpoints = run.checkpoints()
+    while checkpoints:
+        try:
+            _load(state, checkpoints[-1])
+            break
+        except RunError as error:
+            if len(checkpoints) == 1:
+                raise
+            say(f"{error.found}: going back to the checkpoint before it")
+            shutil.rmtree(checkpoints.pop())
+    if (run.path / "log.jsonl").is_file():
+        lines = [line for line in run.log() if line.get("images_seen", 0) <= state.images_seen]
+        keep_lines(run.path / "log.jsonl", lines)
+    for picture in run.samples():
+        if picture.stem.isdigit() and int(picture.stem) > state.images_seen:
+            picture.unlink()
+
+
+def _sketch(recipe: FlowRecipe, shape: ImageShape, classes: int) -> Sketch:
+    return Sketch(_built(recipe, shape, classes), None, math.prod(shape))
+
+
+METHOD = Method(
+    models=(MODEL,),
+    about=flow.ABOUT,
+    recipe=FlowRecipe,
+    settle=settle,
+    prepare=prepare,
+    load=load,
+    sees_labels=lambda facts: True,
+    sketch=_sketch,
+    options=flow.Options,
+)
