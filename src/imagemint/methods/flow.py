@@ -46,7 +46,7 @@ from imagemint.recipe import AnyRecipe
 from imagemint.runfolder import Run, RunFacts
 from imagemint.samples import draw_samples
 from imagemint.training.loop import stop_softly
-from imagemint.training.optimisers import OPTIMIZERS, Optimizer, make_optimizer
+from imagemint.training.optimisers import OPTIMIZERS, Optimizer, make_optimizer, update
 from imagemint.training.ranks import Ranks
 
 MODEL = "flow"
@@ -190,7 +190,7 @@ def iterate(state: Flow, pixels: Tensor, labels: Tensor) -> float:
         )
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    state.optimizer.step()
+    update(state.optimizer, recipe.optimizer, state.iterations)
     state.images_seen += n
     state.iterations += 1
     _average(state, n)

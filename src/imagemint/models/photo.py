@@ -2,9 +2,9 @@
 
 After FastGAN (Liu et al. 2021), made smaller and conditional. In G the 4x4 start of an image opens and closes the
 channels of its larger maps (skip-layer excitation, their sec. 3.1), so that what an image shows as a whole reaches
-its details by a short way. Maps grow by nearest neighbours and a 3x3 convolution, which leaves no checkerboard. D halves
-the maps by a strided convolution beside a pooled one (their sec. 3.2), and a second, thinner D does the same with the
-image at half size; the label is compared with the features of both (Miyato & Koyama 2018, eq. 3).
+its details by a short way. Maps grow by nearest neighbours and a 3x3 convolution, which leaves no checkerboard. D
+halves the maps by a strided convolution beside a pooled one (their sec. 3.2), and a second, thinner D does the same
+with the image at half size; the label is compared with the features of both (Miyato & Koyama 2018, eq. 3).
 """
 
 from __future__ import annotations
