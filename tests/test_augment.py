@@ -9,7 +9,20 @@ from kornia.geometry.transform import get_affine_matrix2d, warp_affine
 from PIL import Image
 
 from imagemint import seeds
-from imagemint.augment import AUGMENTATIONS, CLASSIC, HARDER, Movement, Ranges, affine, augment, classic, photo
+from imagemint.augment import (
+    AUGMENTATIONS,
+    CLASSIC,
+    HARDER,
+    Movement,
+    Ranges,
+    affine,
+    augment,
+    classic,
+    elastic,
+    mix,
+    photo,
+    times,
+)
 
 STILL = Movement(shift=0, rotate=0, shear=0, zoom=0)
 
@@ -241,3 +254,113 @@ def test_gradients_flow_through_photo() -> None:
     photo(images, seeds.generator(0, "photo")).sum().backward()  # type: ignore[no-untyped-call]
     assert images.grad is not None
     assert float(images.grad.abs().sum()) > 0
+
+
+def test_elastic_at_reach_zero_is_the_identity_and_draws_nothing() -> None:
+    generator, images = made(), smooth()
+    before = generator.get_state()
+    assert torch.equal(elastic(images, generator, 0.0), images) and torch.equal(before, generator.get_state())
+    torch.testing.assert_close(elastic(images, made(), 1e-6), images, atol=1e-4, rtol=0)
+
+
+def test_elastic_moves_pixels_as_far_as_it_says_each_image_differently() -> None:
+    """Images whose value is the place itself: what is read there says from where each pixel was fetched."""
+    side, reach = 29, 0.1
+    axis = torch.arange(side) / (side - 1)
+    places = torch.stack(torch.meshgrid(axis, axis, indexing="ij"))[None].repeat(400, 1, 1, 1)
+    moved = elastic(places, made(), reach) - places
+    inner = moved[:, :, 6:-6, 6:-6]
+    assert 1.5 * reach > inner.abs().max() > 0.9 * reach  # cubic interpolation overshoots
+    assert 0.04 < float(inner.std()) < 0.058  # reach / sqrt(3), smoothed
+    assert abs(float(inner.mean())) < 0.003
+    assert not torch.allclose(moved[0], moved[1], atol=0.01)
+    assert torch.allclose(
+        elastic(places, made(), 2 * reach)[0, :, 14, 14], places[0, :, 14, 14] + 2 * moved[0, :, 14, 14]
+    )
+    steps = moved.diff(dim=3).abs().max() * (side - 1)
+    assert steps < 1.2  # smooth: neighbours stay neighbours
+
+
+def test_gradients_flow_through_elastic_to_the_images() -> None:
+    images = smooth().requires_grad_()
+    elastic(images, made(), 0.1).sum().backward()  # type: ignore[no-untyped-call]
+    assert images.grad is not None and images.grad.abs().sum() > 0
+
+
+MIXED = ["mixup", "classmix"]
+
+
+def batch(n: int = 60, classes: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images of one level each, float `[n, 2, 8, 9]`, and their one-hot targets."""
+    levels = torch.linspace(-1, 1, n).view(n, 1, 1, 1).expand(n, 2, 8, 9).contiguous()
+    return levels, torch.eye(classes)[torch.arange(n) % classes]
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_mixing_with_a_share_of_zero_is_the_identity_and_draws_as_much(name: str) -> None:
+    images, targets = batch()
+    one, other = made(), made()
+    found, labels = mix(images, targets, one, times(AUGMENTATIONS[name], 0.0))
+    assert torch.equal(found, images) and torch.equal(labels, targets)
+    mix(images, targets, other, AUGMENTATIONS[name])
+    assert torch.equal(one.get_state(), other.get_state())
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_the_generator_alone_decides_what_is_mixed(name: str) -> None:
+    images, targets = batch()
+    torch.manual_seed(1)
+    first = mix(images, targets, made(4), AUGMENTATIONS[name])
+    torch.manual_seed(2)
+    again = mix(images, targets, made(4), AUGMENTATIONS[name])
+    other = mix(images, targets, made(5), AUGMENTATIONS[name])
+    assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
+    assert not torch.equal(first[0], other[0])
+
+
+def test_mixup_blends_labels_exactly_as_it_blends_images() -> None:
+    """Levels that are the class itself: the expected class under the soft label is then the level."""
+    targets = torch.eye(5)[torch.arange(200) % 5]
+    levels = torch.arange(5.0) / 2 - 1
+    images = (targets @ levels).view(-1, 1, 1, 1).expand(-1, 1, 3, 3)
+    found, labels = mix(images, targets, made(), AUGMENTATIONS["mixup"])
+    torch.testing.assert_close(labels.sum(1), torch.ones(200))
+    torch.testing.assert_close(labels.sum(0), targets.sum(0), atol=12, rtol=0)  # every image is a partner once
+    torch.testing.assert_close(found[:, 0, 0, 0], labels @ levels)
+    own = (labels * targets).sum(1)[labels.amax(1) < 1]
+    assert 0.4 < float(own.mean()) < 0.6 and own.min() < 0.1  # uniform shares
+
+
+def test_classmix_takes_pixels_of_the_same_class_alone_and_leaves_labels() -> None:
+    images, targets = batch()
+    found, labels = mix(images, targets, made(), AUGMENTATIONS["classmix"])
+    assert torch.equal(labels, targets)
+    kind = targets.argmax(1)
+    changed = found != images
+    assert (changed.all(1) == changed.any(1)).all()  # all channels of a pixel come from one image
+    assert 0.4 < float(changed.float().mean()) < 0.6
+    for k in range(4):
+        assert torch.isin(found[kind == k], images[kind == k]).all()
+    for image in found:  # from two images at most, and never blended
+        assert len(set(image.flatten().tolist())) <= 2
+
+
+def test_classmix_leaves_an_image_alone_that_is_alone_in_its_class() -> None:
+    images, targets = batch(5, 5)
+    assert torch.equal(mix(images, targets, made(), AUGMENTATIONS["classmix"])[0], images)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_a_single_image_and_none_can_be_mixed(name: str) -> None:
+    for n in (0, 1):
+        images, labels = mix(torch.zeros(n, 3, 8, 8), torch.eye(2)[:n], made(), AUGMENTATIONS[name])
+        assert images.shape == (n, 3, 8, 8) and torch.equal(labels, torch.eye(2)[:n])
+
+
+def test_cutout_covers_a_square_in_every_image() -> None:
+    images = torch.rand(2000, 1, 20, 20, generator=made()) * 2 - 1
+    ranges = AUGMENTATIONS["cutout"]
+    assert (ranges.harder, ranges.harder_share, ranges.cutout) == (CLASSIC, 1.0, 0.5)
+    still = Ranges(STILL, light=(1.0, 0.0), harder=STILL, harder_share=1.0, cutout=0.5)
+    where = (augment(images, made(1), still) - images).abs() > 1e-3
+    assert float(where.any(2).any(2).float().mean()) > 0.9

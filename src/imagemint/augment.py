@@ -1,12 +1,15 @@
 """Augmentation: what a classifier gets for free, and the yardstick that minted images have to beat.
 
 `affine` is shared: classic augmentation calls it here, and GANs call it for real and fake images (Zhao et al. 2020),
-because gradients flow through it to the images. All randomness comes from the generator that is passed.
+because gradients flow through it to the images. `augment` changes images one by one and leaves labels alone; `mix`
+comes after it and puts two images together, which can change their labels. All randomness comes from the generator
+that is passed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch.nn import functional as F
@@ -26,6 +29,9 @@ class Movement:
 # Our choice: movements that leave a handwritten digit readable as the same digit (at 28 px: about 3 px of shift).
 CLASSIC = Movement()
 BRIGHTNESS = 0.2  # light is multiplied by 0.8..1.2; black stays black
+ELASTIC = 0.1  # share of the side; at 28 px pixels move by 1.3 px (standard deviation), as in Simard et al. 2003
+_POINTS = 5  # along each side of the image, which an elastic distortion moves
+_CELLS = 4  # along each side of the image, of the grid in which `classmix` puts two images together
 HARDER = Movement(rotate=1.6 * CLASSIC.rotate, shear=1.6 * CLASSIC.shear, zoom=1.6 * CLASSIC.zoom)
 
 
@@ -39,6 +45,9 @@ class Ranges:
     harder: Movement | None = None
     harder_share: float = 0.0  # of the images, 0 to 1
     cutout: float = 0.0  # largest side of the square that is covered in harder images, as a share of the image's side
+    elastic: float = 0.0  # how far points of the image are moved on their own at most, as a share of its side
+    mixing: Literal["none", "mixup", "classmix"] = "none"  # see `mix`
+    mixed: float = 0.0  # largest share of an image that is taken from its partner, 0 to 1
 
 
 AUGMENTATIONS: dict[str, Ranges] = {
@@ -49,11 +58,19 @@ AUGMENTATIONS: dict[str, Ranges] = {
     # Sterzinger, Stippel & Zogaj 2020: mirrored, light times 0.2 to 1, turned by up to 25 degrees and enlarged up to
     # twice (their zoom of 0.5 to 1 is the part of the image that is left; sizes are drawn evenly here, there parts).
     "sterzinger": Ranges(Movement(shift=0, rotate=25, shear=0, zoom=0.5, size=1.5), light=(0.6, 0.4), flips=True),
+    # A smooth distortion after the movements of classic: Simard, Steinkraus & Platt 2003, for handwritten digits.
+    "elastic": Ranges(elastic=ELASTIC),
+    # A square of up to half the side in every image (DeVries & Taylor 2017 cover 16 of 32 pixels of CIFAR-10).
+    "cutout": Ranges(harder=CLASSIC, harder_share=1.0, cutout=0.5),
+    # Zhang et al. 2018, with the alpha of 1 that they use on CIFAR-10: the share of the partner is uniform.
+    "mixup": Ranges(mixing="mixup", mixed=1.0),
+    # Parts of two images of one class, as ChimeraMix (Reinders et al. 2022) mixes them without its generator.
+    "classmix": Ranges(mixing="classmix", mixed=1.0),
 }
 
 
 def times(ranges: Ranges, factor: float) -> Ranges:
-    """Ranges of movements and light that reach `factor` times as far; covered squares and mirroring stay.
+    """Ranges of movements, light and mixing that reach `factor` times as far; covered squares and mirroring stay.
 
     >>> times(Ranges(), 0.5).movement.rotate
     6.0
@@ -69,6 +86,8 @@ def times(ranges: Ranges, factor: float) -> Ranges:
         movement=moved(ranges.movement),
         harder=moved(ranges.harder) if ranges.harder else None,
         light=(middle, min(factor * reach, middle)),
+        elastic=factor * ranges.elastic,
+        mixed=min(factor * ranges.mixed, 1.0),
     )
 
 
@@ -79,7 +98,8 @@ def augment(images: torch.Tensor, generator: torch.Generator, ranges: Ranges, *,
     """
     flips = flips or ranges.flips
     if ranges.harder is None:
-        return _lit(affine(images, generator, ranges.movement, flips=flips), generator, ranges)
+        moved = affine(images, generator, ranges.movement, flips=flips)
+        return _lit(elastic(moved, generator, ranges.elastic), generator, ranges)
     harder = torch.rand(len(images), generator=generator, device=generator.device) < ranges.harder_share
     harder = harder.to(images.device)
     changed = torch.empty_like(images)
@@ -87,7 +107,42 @@ def augment(images: torch.Tensor, generator: torch.Generator, ranges: Ranges, *,
     changed[harder] = _covered(
         affine(images[harder], generator, ranges.harder, flips=flips), generator, ranges.cutout
     )
-    return _lit(changed, generator, ranges)
+    return _lit(elastic(changed, generator, ranges.elastic), generator, ranges)
+
+
+def mix(
+    images: torch.Tensor, targets: torch.Tensor, generator: torch.Generator, ranges: Ranges
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each image put together with a partner from the batch, as `ranges.mixing` says.
+
+    Images float `[n, c, h, w]`, targets float `[n, classes]`, each row a distribution -> the same shapes. The share
+    that comes from the partner is drawn uniformly from 0 to `ranges.mixed` for each image. `mixup` (Zhang et al.
+    2018, equation 1) blends images and targets, whatever their classes. `classmix` takes that share of the cells of
+    a grid from an image of the same most probable class, and leaves the targets as they are; an image that is alone
+    in its class stays as it is.
+
+    >>> images, targets = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1), torch.eye(2)
+    >>> mixed, soft = mix(images, targets, torch.Generator().manual_seed(0), AUGMENTATIONS["mixup"])
+    >>> bool(torch.allclose(mixed.flatten(), soft[:, 1] - soft[:, 0])), soft.sum(1).tolist()
+    (True, [1.0, 1.0])
+    """
+    n, _, h, w = images.shape
+    if ranges.mixing == "none" or not n:
+        return images, targets
+    order = torch.rand(n, generator=generator, device=generator.device).to(images.device).argsort()
+    share = ranges.mixed * torch.rand(n, 1, 1, 1, generator=generator, device=generator.device).to(images.device)
+    if ranges.mixing == "mixup":
+        partner = torch.empty_like(order).scatter_(0, order, order.roll(-1))
+        weight = share[:, 0, :, 0].to(targets.dtype)
+        return torch.lerp(images, images[partner], share), torch.lerp(targets, targets[partner], weight)
+    kind = targets.argmax(1)
+    partner = torch.arange(n, device=images.device)
+    for each in range(targets.shape[1]):
+        members = order[kind[order] == each]
+        partner[members] = members.roll(-1)
+    cells = torch.rand(n, 1, _CELLS, _CELLS, generator=generator, device=generator.device).to(images.device) < share
+    taken = cells[:, :, torch.arange(h) * _CELLS // h][:, :, :, torch.arange(w) * _CELLS // w]
+    return torch.where(taken, images[partner], images), targets
 
 
 def classic(
@@ -113,6 +168,24 @@ def _covered(images: torch.Tensor, generator: torch.Generator, largest: float) -
     half = side.cpu() * largest / 2
     inside = ((rows - down.cpu()).abs() < half) & ((columns - across.cpu()).abs() < half)
     return torch.where(inside.to(images.device), images.mean((2, 3), keepdim=True), images)
+
+
+def elastic(images: torch.Tensor, generator: torch.Generator, reach: float) -> torch.Tensor:
+    """Each image distorted smoothly on its own: float `[n, c, h, w]` -> the same shape. Differentiable in `images`.
+
+    The points of a 5 x 5 grid move by up to `reach` of the side in both directions, and the pixels between them
+    follow, by cubic interpolation (Ronneberger, Fischer & Brox 2015, section 3.1; the random fields of Simard,
+    Steinkraus & Platt 2003 are as smooth). What comes in from outside repeats the border. Without a reach nothing is
+    drawn, so that augmentations without it stay as they were before it was there.
+    """
+    n, _, h, w = images.shape
+    if not n or not reach:
+        return images
+    moved = torch.rand(n, 2, _POINTS, _POINTS, generator=generator, device=generator.device) * 2 - 1
+    field = F.interpolate(moved * (2 * reach), (h, w), mode="bicubic", align_corners=True)  # the side is 2 units long
+    still = F.affine_grid(torch.eye(2, 3, device=field.device).expand(n, 2, 3), [n, 1, h, w], align_corners=True)
+    grid = (still + field.permute(0, 2, 3, 1)).to(images.device, images.dtype)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=True)
 
 
 def affine(

@@ -211,6 +211,17 @@ def test_the_probe_learns_augmented_copies_too(network: Path) -> None:
     assert calls == [100] * 4 and plain.weights_hash() != copied.weights_hash()
 
 
+def test_the_probe_learns_the_labels_that_mixing_gives(network: Path) -> None:
+    """Four of five copies are said to be of class 1, whatever they are."""
+
+    def ones(images: torch.Tensor, targets: torch.Tensor, _: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        return images, torch.eye(2, dtype=targets.dtype)[torch.ones(len(targets), dtype=torch.long)]
+
+    settings = plan(classifier=f"linear:{network}")
+    probe = train(PIXELS[:600], np.zeros(600, np.int64), 2, images_seen=1, seed=0, plan=settings, mix=ones)
+    assert np.exp(probe.log_probabilities(PIXELS[:600])).mean(0) == pytest.approx([0.2, 0.8], abs=0.02)
+
+
 def test_reading_a_plan_does_not_wait_for_torch() -> None:
     code = "import sys; from imagemint.classifiers import ClassifierPlan; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from imagemint.augment import classic
+from imagemint.augment import AUGMENTATIONS, classic, mix
 from imagemint.classifiers import LeNet, evaluate, features, train_classifier
 from imagemint.images import to_images
 from tests.digits import digits, write
@@ -79,3 +80,29 @@ def test_pixels_stay_uint8_and_untouched() -> None:
     before = pixels.copy()
     train_classifier(pixels, labels, 10, images_seen=300, seed=0, augment=classic)
     assert pixels.dtype == np.uint8 and np.array_equal(pixels, before)
+
+
+def test_mixing_is_part_of_the_training_and_a_share_of_zero_changes_nothing() -> None:
+    pixels, labels = digits(200)
+    train = partial(train_classifier, pixels, labels, 10, images_seen=1280, seed=1)
+    blended = train(mix=partial(mix, ranges=AUGMENTATIONS["mixup"]))
+    again = train(mix=partial(mix, ranges=AUGMENTATIONS["mixup"]))
+    assert blended.weights_hash() == again.weights_hash() != train().weights_hash()
+
+    def untouched(images: Tensor, targets: Tensor, _: torch.Generator) -> tuple[Tensor, Tensor]:
+        assert targets.dtype == torch.float32 and (targets.sum(1) == 1).all()
+        return images, targets
+
+    usual, same = train().log_probabilities(pixels), train(mix=untouched).log_probabilities(pixels)
+    np.testing.assert_allclose(same, usual, atol=1e-3)
+
+
+def test_targets_that_mixing_changes_are_what_is_learned() -> None:
+    """Every image is said to be of class 3, whatever its label."""
+    pixels, labels = digits(200)
+
+    def all_threes(images: Tensor, targets: Tensor, _: torch.Generator) -> tuple[Tensor, Tensor]:
+        return images, torch.eye(10)[torch.full((len(targets),), 3)]
+
+    net = train_classifier(pixels, labels, 10, images_seen=1280, seed=1, mix=all_threes)
+    assert (net.log_probabilities(pixels).argmax(1) == 3).all()

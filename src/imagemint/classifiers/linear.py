@@ -54,28 +54,35 @@ def train_linear(
     *,
     seed: int,
     augment: object = None,
+    mix: object = None,
 ) -> LinearProbe:
     """A probe that has learned uint8 `[n, c, h, w]` with targets float64 `[n, k]` and weights float64 `[n]`.
 
-    With `augment` (as in `train_classifier`) it learns `COPIES` augmented copies of each image too. A class without
-    any image gets the probability 0.
+    With `augment` or `mix` (as in `train_classifier`) it learns `COPIES` changed copies of each image too. A class
+    without any image gets the probability 0.
     """
     from sklearn.exceptions import ConvergenceWarning  # two seconds that other commands need not wait for
     from sklearn.linear_model import LogisticRegression
 
-    rows = [network(pixels)]
-    if callable(augment):
+    rows, wanted = [network(pixels)], [targets]
+    if callable(augment) or callable(mix):
         generator = seeds.generator(seed, "linear augmentation")
         for _ in range(COPIES):
-            parts = [
-                to_pixels(augment(to_images(torch.from_numpy(np.array(pixels[k : k + 512]))), generator)).numpy()
-                for k in range(0, len(pixels), 512)
-            ]
-            rows.append(network(np.concatenate(parts)))
+            for k in range(0, len(pixels), 512):
+                images = to_images(torch.from_numpy(np.array(pixels[k : k + 512])))
+                labels = torch.from_numpy(targets[k : k + 512])
+                if callable(augment):
+                    images = augment(images, generator)
+                if callable(mix):
+                    images, labels = mix(images, labels, generator)
+                rows.append(network(to_pixels(images).numpy()))
+                wanted.append(labels.numpy())
     features = np.concatenate(rows).astype(np.float64)
     mean, deviation = features.mean(0), np.maximum(features.std(0), 1e-6)
     features = (features - mean) / deviation
-    share = np.tile(targets * weights[:, None] / len(rows), (len(rows), 1))  # of each row, by class
+    every = np.concatenate(wanted)
+    times = len(every) // len(pixels)
+    share = every * np.tile(weights, times)[:, None] / times  # of each row, by class
     row, label = np.nonzero(share)
     known = np.unique(label)
     coefficients = np.zeros((features.shape[1], targets.shape[1]))

@@ -28,6 +28,7 @@ LOOKS = 20  # of a history, where it is not said how many
 _BLOCK = 8  # batches that are read and augmented in one go: part of the cost of augmentation is by the call
 
 Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
+Mix = Callable[[torch.Tensor, torch.Tensor, torch.Generator], tuple[torch.Tensor, torch.Tensor]]
 Optimizer = Callable[[Iterable[torch.nn.Parameter], float], torch.optim.Optimizer]
 
 
@@ -76,6 +77,7 @@ def train_classifier(
     seed: int,
     plan: ClassifierPlan | None = None,
     augment: Augment | None = None,
+    mix: Mix | None = None,
     weights: np.ndarray | None = None,
     class_weights: np.ndarray | None = None,
     kind: Kind | None = None,
@@ -88,9 +90,10 @@ def train_classifier(
     `labels` are int64 `[n]` in 0..classes-1, or soft: float `[n, classes]`, each row a distribution. `weights` (float
     `[n]`) and `class_weights` (float `[classes]`) say how much an image counts; only their proportions matter.
     `kind` stands in place of the plan's row of CLASSIFIERS. `augment` gets images in [-1, 1] and a generator, some
-    batches at a time. Sets of labelled images in `watched` are looked at `looks` times over the training, at its end
-    for the last time, and change nothing: see `history` of the result. Initial weights depend on `seed` and the
-    shapes alone, not on the data. `advance` hears of all images.
+    batches at a time; `mix` gets what comes of it with float targets `[n, classes]`, and may change both. Sets of
+    labelled images in `watched` are looked at `looks` times over the training, at its end for the last time, and
+    change nothing: see `history` of the result. Initial weights depend on `seed` and the shapes alone, not on the
+    data. `advance` hears of all images.
     """
     plan = plan or ClassifierPlan()
     assert len(pixels) == len(labels) > 0, (len(pixels), len(labels))
@@ -99,7 +102,9 @@ def train_classifier(
     if kind is None and plan.classifier.startswith(LINEAR):
         network = read_outside(plan.classifier[len(LINEAR) :], channels, (h, w))
         importance = _factors(targets, weights, class_weights)
-        probe = train_linear(network, pixels, _soft(targets, classes), importance, seed=seed, augment=augment)
+        probe = train_linear(
+            network, pixels, _soft(targets, classes), importance, seed=seed, augment=augment, mix=mix
+        )
         _look(probe, images_seen, watched or {})
         advance(images_seen)
         return probe
@@ -119,6 +124,8 @@ def train_classifier(
         if augment is not None:
             images = augment(images, generator)
         wanted = torch.from_numpy(targets[picks])
+        if mix is not None:
+            images, wanted = mix(images, torch.from_numpy(_soft(targets[picks], classes)).float(), generator)
         for start in range(0, len(picks), plan.batch_size):
             part = slice(start, start + plan.batch_size)
             optimizer.param_groups[0]["lr"] = plan.rate(first, block + start, images_seen, len(pixels))

@@ -353,6 +353,18 @@ ARMS: dict[str, Arm] = {
         "real images, augmented as in Sterzinger, Stippel & Zogaj 2020: mirrored, darkened, enlarged, turned",
         "sterzinger",
     ),
+    "elastic": _augmented("real images, augmented as in classic and distorted smoothly", "elastic"),
+    "cutout": _augmented("real images, augmented as in classic, with a square of each covered", "cutout"),
+    "mixup": _augmented("real images, augmented as in classic and blended in pairs, labels too", "mixup"),
+    "classmix": _augmented(
+        "real images, augmented as in classic and put together from parts of two of one class", "classmix"
+    ),
+    "mix+elastic": _mix(
+        "real and minted images together, augmented as in elastic",
+        augment="elastic",
+        against=(FREE, "elastic"),
+        subject="On top of elastic distortion, minted images",
+    ),
     "oversample": replace(
         _augmented("as classic, with images of smaller classes repeated until all classes are equal", "classic"),
         images=oversampled,

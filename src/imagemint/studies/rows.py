@@ -13,9 +13,10 @@ import numpy as np
 from imagemint import seeds
 from imagemint.augment import AUGMENTATIONS, times
 from imagemint.augment import augment as augmented
+from imagemint.augment import mix as mixed
 from imagemint.classifiers import Classifier, Evaluation, evaluate, train_classifier
 from imagemint.classifiers.network import History
-from imagemint.classifiers.training import CLASSIFIERS, Augment, Kind
+from imagemint.classifiers.training import CLASSIFIERS, Augment, Kind, Mix
 from imagemint.config import load_recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.rewriting import rewrite
@@ -227,6 +228,7 @@ def _taught(
         seed=plan.seed_for(purpose, cell.budget, cell.repeat),
         plan=how,
         augment=_augmentation(arm, plan, factors.get("augmentation", 1.0)),
+        mix=_mixing(arm, factors.get("augmentation", 1.0)),
         weights=taught_with.weights,
         kind=kind,
         watched=watched,
@@ -290,6 +292,12 @@ def _augmentation(arm: Arm, plan: StudyPlan, factor: float) -> Augment | None:
         return None
     flips = plan.recipe is not None and plan.recipe.flips
     return partial(augmented, ranges=times(AUGMENTATIONS[arm.augment], factor), flips=flips)
+
+
+def _mixing(arm: Arm, factor: float) -> Mix | None:
+    if arm.augment == "none" or AUGMENTATIONS[arm.augment].mixing == "none":
+        return None
+    return partial(mixed, ranges=times(AUGMENTATIONS[arm.augment], factor))
 
 
 def _held_out(
