@@ -29,7 +29,7 @@ class Movement:
 # Our choice: movements that leave a handwritten digit readable as the same digit (at 28 px: about 3 px of shift).
 CLASSIC = Movement()
 BRIGHTNESS = 0.2  # light is multiplied by 0.8..1.2; black stays black
-ELASTIC = 0.1  # share of the side; at 28 px pixels move by 1.3 px (standard deviation), as in Simard et al. 2003
+ELASTIC = 0.1  # share of the side; at 28 px pixels move by 1.3 px (standard deviation)
 _POINTS = 5  # along each side of the image, which an elastic distortion moves
 _CELLS = 4  # along each side of the image, of the grid in which `classmix` puts two images together
 HARDER = Movement(rotate=1.6 * CLASSIC.rotate, shear=1.6 * CLASSIC.shear, zoom=1.6 * CLASSIC.zoom)
@@ -174,9 +174,10 @@ def elastic(images: torch.Tensor, generator: torch.Generator, reach: float) -> t
     """Each image distorted smoothly on its own: float `[n, c, h, w]` -> the same shape. Differentiable in `images`.
 
     The points of a 5 x 5 grid move by up to `reach` of the side in both directions, and the pixels between them
-    follow, by cubic interpolation (Ronneberger, Fischer & Brox 2015, section 3.1; the random fields of Simard,
-    Steinkraus & Platt 2003 are as smooth). What comes in from outside repeats the border. Without a reach nothing is
-    drawn, so that augmentations without it stay as they were before it was there.
+    follow, by cubic interpolation (Ronneberger, Fischer & Brox 2015, section 3.1), in place of the smoothed random
+    fields of Simard, Steinkraus & Platt 2003. Between points of the grid a pixel can move up to 1.5 times as far.
+    What comes in from outside repeats the border. Without a reach nothing is drawn, so that augmentations without it
+    stay as they were before it was there.
     """
     n, _, h, w = images.shape
     if not n or not reach:
