@@ -9,6 +9,7 @@ The public surface, in the order of the story:
     label("runs/semi", "photos.pack", "labelled.pack")      -> Pack
     measure("minted.pack", "photos.pack")                   -> Measures
     study("photos.pack", "test.pack", "demo", "study/")     -> Study
+    show("study/", "study.html")                            -> Path; strip, walk, compare and track take runs
     sweep("plan.yaml", "sweep/")                            -> Sweep
 """
 
@@ -33,7 +34,11 @@ if TYPE_CHECKING:
     from imagemint.metrics.measures import Measures as Measures
     from imagemint.metrics.measures import measure as measure
     from imagemint.minting import mint as mint
+    from imagemint.pages.run_page import compare as compare
+    from imagemint.pages.show import show as show
+    from imagemint.pages.strip import strip as strip
     from imagemint.pages.study_page import study as study
+    from imagemint.pages.walk import walk as walk
     from imagemint.publishing import pull as pull
     from imagemint.publishing import push as push
     from imagemint.runs import Run as Run
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
     from imagemint.studies.results import Study as Study
     from imagemint.sweeps.results import Sweep as Sweep
     from imagemint.sweeps.sweep import sweep as sweep
+    from imagemint.tracking.follow import track as track
 
 # Where each public name lives. They are loaded when first used, so that looking at a pack does not wait for torch.
 _HOMES = {
@@ -51,6 +57,7 @@ _HOMES = {
     "Run": "runs",
     "Study": "studies.results",
     "Sweep": "sweeps.results",
+    "compare": "pages.run_page",
     "label": "labelling",
     "load_recipe": "config",
     "measure": "metrics.measures",
@@ -60,10 +67,14 @@ _HOMES = {
     "pack": "data.packing",
     "pull": "publishing",
     "push": "publishing",
+    "show": "pages.show",
     "split": "data.split",
+    "strip": "pages.strip",
     "study": "pages.study_page",
     "sweep": "sweeps.sweep",
+    "track": "tracking.follow",
     "train": "fitting",
+    "walk": "pages.walk",
 }
 __all__ = sorted(_HOMES)
 

@@ -23,6 +23,10 @@ def show(what: Pack | Run | Study | Path | str, out: Path | str) -> Path:
     The page of a study is written into its folder too, as after `imagemint study`. A pack may be drawn as a picture
     (.png), and so may a run: its strip. Reads the pixels of a pack a few times over. Raises ImagemintError, before it
     reads them, where `out` cannot be written.
+
+    >>> from imagemint import pack
+    >>> show(pack("digits", "digits.pack"), "digits.html").read_text(encoding="utf-8")[:15]
+    '<!doctype html>'
     """
     out = check_out(out, (".html", ".png"))
     opened = _opened(what)

@@ -15,7 +15,7 @@ from imagemint.studio.parts import Live, sentence
 
 _WELCOME = """
 **Do images made by a GAN help your classifier?** Take the sample or your own photos (a zip with one folder per
-class), then press the third button. A fifth of the images is kept aside for testing; a GAN learns from few of the
+class), then press button 2. A fifth of the images is kept aside for testing; a GAN learns from few of the
 others and mints new ones; the same classifier learns with and without them.
 """
 
