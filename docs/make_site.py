@@ -1,0 +1,112 @@
+"""The documentation as a site: this repository's pages as they stand, the command line, the recipes and the API.
+
+    pip install -e '.[docs]' && python docs/make_site.py            # writes build/site; a broken link is an error
+
+Pages keep their places, so that links between them work here as on a code host. Three pages are made: the command
+line from the program, the recipes from the catalogue, the API from the docstrings of every public name.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import typer.cli
+import typer.main
+import yaml
+
+import imagemint
+from imagemint import cli
+from imagemint.recipe_list import read_facts
+
+ROOT = Path(__file__).resolve().parent.parent
+STAGE, SITE = ROOT / "build" / "site-pages", ROOT / "build" / "site"
+NAVIGATION = [
+    {"Start": "README.md"},
+    {"Your own images": "docs/your-images.md"},
+    {"Reading the report": "docs/report.md"},
+    {"Results": ["docs/results.md", "EXPERIMENTS.md"]},
+    {"Recipes": "docs/recipes.md"},
+    {"Watching": "docs/watching.md"},
+    {"Scaling": ["docs/scaling.md", "docs/deploying.md"]},
+    {"Formats": ["docs/pack.md", "docs/run.md", "docs/sources.md"]},
+    {"Measures": ["docs/measures.md", "docs/findings.md"]},
+    {"Reference": ["docs/commands.md", "docs/api.md", "docs/map.md", "REFERENCES.md"]},
+    {"Project": ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]},
+]
+
+
+def commands() -> str:
+    """The help of every command, from the program itself."""
+    command = typer.main.get_command(cli.app)
+    context = command.make_context("imagemint", [], resilient_parsing=True)
+    return typer.cli.get_docs_for_click(obj=command, ctx=context, name="imagemint", title="Command line")
+
+
+def recipes() -> str:
+    """A table of the recipes, from the catalogue."""
+    lines = [
+        "# Recipes",
+        "",
+        "`imagemint recipes NAME` prints every setting.",
+        "",
+        "| recipe | what | source |",
+        "|---|---|---|",
+    ]
+    lines += [f"| `{each['name']}` | {each['about']} | {each['source']} |" for each in read_facts()]
+    return "\n".join(lines) + "\n"
+
+
+def api() -> str:
+    """A section for every public name, by its home: mkdocstrings reads the docstrings."""
+    lines = ["# API", "", "From Python, one function per verb: `import imagemint`.", ""]
+    for name in imagemint.__all__:
+        lines += [
+            f"## {name}",
+            "",
+            f"::: imagemint.{imagemint._HOMES[name]}.{name}",
+            "    options:",
+            "      heading_level: 3",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def stage() -> Path:
+    """Copy what the pages are made of, write the three that are made, and the settings; gives their file."""
+    shutil.rmtree(STAGE, ignore_errors=True)
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, tracked.split("\0")):
+        if not name.startswith((".", "tests/", "src/")):
+            (STAGE / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, STAGE / name)
+    for name, text in (("commands", commands()), ("recipes", recipes()), ("api", api())):
+        (STAGE / "docs" / f"{name}.md").write_text(text, encoding="utf-8")
+    python = {"paths": [str(ROOT / "src")], "options": {"show_root_heading": False, "show_source": False}}
+    settings = {
+        "site_name": "imagemint",
+        "site_description": "Mint labelled images from a small data set, and learn honestly whether they help.",
+        "docs_dir": str(STAGE),
+        "site_dir": str(SITE),
+        "theme": {"name": "material", "font": False, "features": ["navigation.tabs", "content.code.copy"]},
+        "plugins": ["search", {"mkdocstrings": {"handlers": {"python": python}}}],
+        "markdown_extensions": ["admonition", "tables", "toc", "fenced_code"],
+        "not_in_nav": "experiments/\nbenchmarks/\ndocs/attack.md\n",
+        "nav": NAVIGATION,
+    }
+    file = STAGE.parent / "mkdocs.yml"
+    file.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    return file
+
+
+def main() -> int:
+    """Build the site; the status of MkDocs, which is not 0 for a broken link."""
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(stage())], check=False
+    ).returncode
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

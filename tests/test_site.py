@@ -1,0 +1,52 @@
+"""The pages of the site that are made: nothing of the program is left out."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import typer.main
+import yaml
+
+import imagemint
+from imagemint import cli
+from imagemint.recipe_list import read_facts
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def site() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_site", ROOT / "docs" / "make_site.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_command_recipe_and_public_name_has_its_entry(site: ModuleType) -> None:
+    commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+    page = site.commands()
+    assert all(f"`imagemint {name}`" in page for name in commands) and "`imagemint edit split`" in page
+    assert all(f"| `{each['name']}` |" in site.recipes() for each in read_facts())
+    assert all(f"\n## {name}\n" in site.api() for name in imagemint.__all__)
+
+
+def test_every_public_name_has_a_docstring() -> None:
+    assert all((getattr(imagemint, name).__doc__ or "").strip() for name in imagemint.__all__)
+
+
+@pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("mkdocs", "material", "mkdocstrings"))),
+    reason="extra docs is not installed, which builds the site",
+)
+def test_the_site_builds_without_a_broken_link() -> None:
+    script = ROOT / "docs" / "make_site.py"
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (ROOT / "build" / "site" / "docs" / "api" / "index.html").is_file()
+    assert yaml.safe_load((ROOT / "build" / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
