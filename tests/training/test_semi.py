@@ -147,6 +147,7 @@ def test_they_learn_more_than_the_labels_say(few: Pack, tmp_path: Path) -> None:
         ({"ema_d": False}, "consistency without what it needs"),
         ({"loss": "hinge"}, r"loss hinge with options\.outputs k"),
         ({"consistency.strong": "nothing"}, "consistency.strong"),
+        ({"consistency.strong": "mixup"}, "consistency.strong"),
     ],
 )
 def test_parts_that_do_not_go_together_are_refused(changes: dict[str, Any], found: str, few: Pack) -> None:

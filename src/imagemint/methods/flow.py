@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import math
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,23 +20,18 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from imagemint import files, images, seeds
+from imagemint import images, seeds
 from imagemint.augment import CLASSIC, affine
 from imagemint.checkpoints import (
-    State,
-    damaged,
     load_weights,
     read_state,
     read_tensors,
-    tensors_of,
-    write_state,
-    write_tensors,
 )
 from imagemint.data.batches import Batches
 from imagemint.data.pack import Pack
 from imagemint.devices import native_precision, set_tf32, usable_device
-from imagemint.errors import RunError, TrainingError
-from imagemint.files import append_line, keep_lines
+from imagemint.errors import TrainingError
+from imagemint.files import append_line
 from imagemint.methods.base import Asked, Method, Sketch, members, settled
 from imagemint.minter import Minter, NetworkMinter
 from imagemint.models import ImageShape, checked, flow
@@ -45,11 +39,15 @@ from imagemint.progress import progress, say
 from imagemint.recipe import AnyRecipe
 from imagemint.runfolder import Run, RunFacts
 from imagemint.samples import draw_samples
+from imagemint.training.diary import flush_logs, go_back, passed
 from imagemint.training.loop import stop_softly
-from imagemint.training.optimisers import OPTIMIZERS, Optimizer, make_optimizer, update
+from imagemint.training.optimisers import Optimizer, make_optimizer, update
 from imagemint.training.ranks import Ranks
+from imagemint.training.state import load_optimizer, write_checkpoint
+from imagemint.training.step import move_average
 
 MODEL = "flow"
+OPTIMIZER = "generator"  # its name in a checkpoint, as of GANs
 
 
 class FlowRecipe(AnyRecipe):
@@ -193,16 +191,8 @@ def iterate(state: Flow, pixels: Tensor, labels: Tensor) -> float:
     update(state.optimizer, recipe.optimizer, state.iterations)
     state.images_seen += n
     state.iterations += 1
-    _average(state, n)
+    move_average(state.ema, state.generator, recipe.ema_images, state.images_seen, n)
     return loss.detach().item()
-
-
-@torch.no_grad()
-def _average(state: Flow, images_seen: int) -> None:
-    """Move the averaged weights; their half-life is shorter at the start (5 % of what was seen), as for GANs."""
-    half_life = min(state.recipe.ema_images, 0.05 * state.images_seen)
-    share = 1 - 0.5 ** (images_seen / max(half_life, 1e-8))
-    torch._foreach_lerp_(list[Tensor](state.ema.parameters()), list[Tensor](state.generator.parameters()), share)
 
 
 def settle(pack: Pack, wanted: FlowRecipe, asked: Asked) -> RunFacts:
@@ -245,7 +235,7 @@ def train_flow(state: Flow, pack: Pack, run: Run) -> None:
 
     Raises TrainingError where the loss is not finite.
     """
-    _go_back(state, run)
+    go_back(run, state, state.recipe.keep, lambda checkpoint: _load(state, checkpoint))
     recipe, target, minter = state.recipe, run.target, _minter(state.ema, state.device)
     usable = np.flatnonzero(np.asarray(pack.labels) >= 0)
     order, began, began_at = Batches(len(usable), state.seed), time.monotonic(), state.images_seen
@@ -261,14 +251,15 @@ def train_flow(state: Flow, pack: Pack, run: Run) -> None:
             state.pending["loss"] = (total + loss, count + 1)
             last, stop = state.images_seen >= target, bool(stopping)
             note = ""
-            if last or _passed(before, state.images_seen, recipe.log_every):
+            if last or passed(before, state.images_seen, recipe.log_every):
                 mean = round((total + loss) / (count + 1), 6)
                 append_line(run.path / "log.jsonl", {"images_seen": state.images_seen, "loss": mean})
                 state.pending, note = {}, f"loss {mean:.3f}"
-            if last or _passed(before, state.images_seen, recipe.picture_every):
+            if last or passed(before, state.images_seen, recipe.picture_every):
                 draw_samples(minter, run, state.images_seen)
-            if last or stop or _passed(before, state.images_seen, recipe.checkpoint_every):
-                _save(state, run)
+            if last or stop or passed(before, state.images_seen, recipe.checkpoint_every):
+                flush_logs(run)
+                write_checkpoint(run, state, state.modules, {OPTIMIZER: state.optimizer}, recipe.keep)
                 clock = {"from": began_at, "to": state.images_seen, "seconds": round(time.monotonic() - began, 3)}
                 append_line(run.path / "clock.jsonl", clock)
             advance(min(state.images_seen, target) - min(before, target), note=note)
@@ -277,82 +268,15 @@ def train_flow(state: Flow, pack: Pack, run: Run) -> None:
                 raise KeyboardInterrupt
 
 
-def _passed(before: int, now: int, every: int) -> bool:
-    return before // every != now // every
-
-
-def _save(state: Flow, run: Run) -> None:
-    """Write a checkpoint aside, rename it, then drop the oldest beyond `keep`."""
-    for log in run.path.glob("*.jsonl"):  # after a power cut too, what stands for them must come later
-        files.flush(log)
-    files.flush(run.path)
-    dest = run.path / "checkpoints" / f"{state.images_seen:012d}"
-    if not (dest / "state.json").is_file():
-        with files.whole_folder(dest) as folder:
-            memory = state.optimizer.state_dict()["state"]
-            tensors = {
-                f"{index}.{key}": value.detach().cpu().contiguous()
-                for index, remembered in memory.items()
-                for key, value in remembered.items()
-            }
-            saved = State(
-                images_seen=state.images_seen,
-                iterations=state.iterations,
-                pending=state.pending,
-                weights=write_tensors(folder / "weights.safetensors", tensors_of(state.modules)),
-                optimizers=write_tensors(folder / "optimizers.safetensors", tensors),
-            )
-            write_state(folder, saved)
-    _drop_old(state, run)
-
-
-def _drop_old(state: Flow, run: Run) -> None:
-    kept = run.checkpoints()[-state.recipe.keep :]
-    for folder in (run.path / "checkpoints").glob("[0-9]*"):
-        if folder not in kept:
-            shutil.rmtree(folder)
-
-
 def _load(state: Flow, checkpoint: Path) -> None:
     """Bring `state` to that of a checkpoint. Raises RunError where the checkpoint is damaged."""
     saved = read_state(checkpoint)
     weights = read_tensors(checkpoint, "weights", saved.weights)
     for name, module in state.modules.items():
         load_weights(module, name, weights, checkpoint)
-    memory: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in read_tensors(checkpoint, "optimizers", saved.optimizers).items():
-        index, _, what = key.partition(".")
-        memory.setdefault(int(index) if index.isdigit() else -1, {})[what] = tensor
-    parameters = list(state.generator.parameters())
-    remembers = OPTIMIZERS[state.recipe.optimizer.name].remembers
-    for place, remembered in memory.items():
-        fits = 0 <= place < len(parameters) and remembered.keys() == remembers
-        if not fits or any(each.dim() and each.shape != parameters[place].shape for each in remembered.values()):
-            raise damaged(checkpoint, f"{checkpoint} belongs to another optimiser")
-    groups = state.optimizer.state_dict()["param_groups"]
-    state.optimizer.load_state_dict({"state": memory, "param_groups": groups})
+    tensors = read_tensors(checkpoint, "optimizers", saved.optimizers)
+    load_optimizer(state.optimizer, state.recipe.optimizer, OPTIMIZER, tensors, checkpoint)
     state.images_seen, state.iterations, state.pending = saved.images_seen, saved.iterations, dict(saved.pending)
-
-
-def _go_back(state: Flow, run: Run) -> None:
-    """Load the newest whole checkpoint, and forget what was logged or drawn after it."""
-    _drop_old(state, run)
-    checkpoints = run.checkpoints()
-    while checkpoints:
-        try:
-            _load(state, checkpoints[-1])
-            break
-        except RunError as error:
-            if len(checkpoints) == 1:
-                raise
-            say(f"{error.found}: going back to the checkpoint before it")
-            shutil.rmtree(checkpoints.pop())
-    if (run.path / "log.jsonl").is_file():
-        lines = [line for line in run.log() if line.get("images_seen", 0) <= state.images_seen]
-        keep_lines(run.path / "log.jsonl", lines)
-    for picture in run.samples():
-        if picture.stem.isdigit() and int(picture.stem) > state.images_seen:
-            picture.unlink()
 
 
 def _sketch(recipe: FlowRecipe, shape: ImageShape, classes: int) -> Sketch:

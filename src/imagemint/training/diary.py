@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 from imagemint import files
 from imagemint.errors import RunError
@@ -13,7 +15,7 @@ from imagemint.runfolder import Run
 from imagemint.samples import draw_samples
 from imagemint.training.choice import Chooser
 from imagemint.training.feed import Feed
-from imagemint.training.state import Gan, drop_old, load_checkpoint, save_checkpoint
+from imagemint.training.state import Gan, Progressed, drop_old, load_checkpoint, save_checkpoint
 from imagemint.training.watch import Watch
 
 DUE = ("log", "choose", "picture", "watch", "checkpoint")  # the recipe has an `_every`, in images seen, for each
@@ -42,9 +44,7 @@ class Diary:
             for finding in self.watch.observe(gan):
                 say(str(finding))
         if "checkpoint" in due:
-            for log in self.run.path.glob("*.jsonl"):  # after a power cut too, what stands for them must come later
-                files.flush(log)
-            files.flush(self.run.path)
+            flush_logs(self.run)
             save_checkpoint(gan, self.run)
             seconds = round(time.monotonic() - self.started, 3)
             clock = {"from": self.started_at, "to": gan.images_seen, "seconds": seconds}
@@ -53,20 +53,26 @@ class Diary:
 
 def due(before: int, gan: Gan, *, last: bool) -> set[str]:
     """What is to be written, `before` being the images seen at the last iteration; at the last one everything."""
-    return {what for what in DUE if last or _passed(before, gan.images_seen, getattr(gan.recipe, f"{what}_every"))}
+    return {what for what in DUE if last or passed(before, gan.images_seen, getattr(gan.recipe, f"{what}_every"))}
 
 
-def _passed(before: int, now: int, every: int) -> bool:
+def passed(before: int, now: int, every: int) -> bool:
+    """Whether a multiple of `every` lies beyond `before` and not beyond `now`."""
     return before // every != now // every
 
 
 def go_back_to_checkpoint(gan: Gan, run: Run) -> None:
     """Load the newest whole checkpoint and forget what was logged, drawn or half-written after it."""
-    drop_old(gan, run)  # a kill may have come between the newest checkpoint and this
+    go_back(run, gan, gan.recipe.keep, lambda checkpoint: load_checkpoint(gan, checkpoint))
+
+
+def go_back(run: Run, at: Progressed, keep: int, load: Callable[[Path], None]) -> None:
+    """The same for a training of any kind: `load` brings `at` to the state of a checkpoint, or raises RunError."""
+    drop_old(run, keep)  # a kill may have come between the newest checkpoint and this
     checkpoints = run.checkpoints()
     while checkpoints:
         try:
-            load_checkpoint(gan, checkpoints[-1])
+            load(checkpoints[-1])
             break
         except RunError as error:
             if len(checkpoints) == 1:
@@ -75,10 +81,17 @@ def go_back_to_checkpoint(gan: Gan, run: Run) -> None:
             shutil.rmtree(checkpoints.pop())
     for name in ("log.jsonl", "choice.jsonl", "watch.jsonl", "findings.jsonl"):
         if (run.path / name).is_file():
-            keep_lines(run.path / name, [line for line in run.lines(name) if _is_before(line, gan.images_seen)])
+            keep_lines(run.path / name, [line for line in run.lines(name) if _is_before(line, at.images_seen)])
     for picture in run.samples():
-        if picture.stem.isdigit() and int(picture.stem) > gan.images_seen:
+        if picture.stem.isdigit() and int(picture.stem) > at.images_seen:
             picture.unlink()
+
+
+def flush_logs(run: Run) -> None:
+    """Put all logs on the disk: after a power cut too, the checkpoint that stands for them must come later."""
+    for log in run.path.glob("*.jsonl"):
+        files.flush(log)
+    files.flush(run.path)
 
 
 def _is_before(line: dict[str, object], images_seen: int) -> bool:

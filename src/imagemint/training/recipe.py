@@ -39,6 +39,8 @@ class Balance(Strict):
     gain: float = Field(0.001, gt=0, le=1, description="lambda_k: how fast the weight k of samples in D's loss moves")
 
 
+# Mixing puts two images together: nobody could then say which of them the view is of.
+_VIEWS = {name: ranges for name, ranges in AUGMENTATIONS.items() if ranges.mixing == "none"}
 _NEEDS = {  # what an option goes with, and what to do
     "ema_d": ("ema_images, the half-life of both averages", "set ema_images too"),
     "consistency": ("a semi-supervised loss, and ema_d: the average that names the classes", "set ema_d too"),
@@ -50,7 +52,7 @@ class Consistency(Strict):
 
     weight: float = Field(1.0, gt=0, description="factor before the term is added to D's loss")
     threshold: float = Field(0.95, ge=0, lt=1, description="probability of a class from which on it counts")
-    strong: Annotated[str, OneOf(AUGMENTATIONS)] = Field(
+    strong: Annotated[str, OneOf(_VIEWS)] = Field(
         "strong", description="how the view that D is asked about is changed (imagemint.augment.AUGMENTATIONS)"
     )
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -182,26 +182,50 @@ def _still(network: nn.Module) -> nn.Module:
 
 def save_checkpoint(gan: Gan, run: Run) -> Path:
     """Write a checkpoint aside, rename it, then drop the oldest beyond `keep`."""
-    dest = run.path / "checkpoints" / f"{gan.images_seen:012d}"
+    extra = {name: value for name, value in (("chosen", gan.chosen), ("balance", gan.balance)) if value}
+    optimizers = {"generator": gan.optimizer_g, "discriminator": gan.optimizer_d}
+    return write_checkpoint(run, gan, _modules(gan), optimizers, gan.recipe.keep, extra)
+
+
+class Progressed(Protocol):
+    """A training of any kind: how far it has come."""
+
+    images_seen: int
+    iterations: int
+    pending: dict[str, tuple[float, int]]
+
+
+def write_checkpoint(
+    run: Run,
+    at: Progressed,
+    modules: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    keep: int,
+    extra: Mapping[str, object] | None = None,
+) -> Path:
+    """The checkpoint of a training: modules and what optimisers remember, by name, and `extra` fields of the state.
+
+    Written aside and renamed; then all but the newest `keep` go. Nothing is written where there is one already.
+    """
+    dest = run.path / "checkpoints" / f"{at.images_seen:012d}"
     if (dest / "state.json").is_file():
         return dest
     with files.whole_folder(dest) as folder:
-        extra = {name: value for name, value in (("chosen", gan.chosen), ("balance", gan.balance)) if value}
         state = State(
-            images_seen=gan.images_seen,
-            iterations=gan.iterations,
-            pending=gan.pending,
-            weights=write_tensors(folder / "weights.safetensors", tensors_of(_modules(gan))),
-            optimizers=write_tensors(folder / "optimizers.safetensors", _optimizer_tensors(gan)),
+            images_seen=at.images_seen,
+            iterations=at.iterations,
+            pending=at.pending,
+            weights=write_tensors(folder / "weights.safetensors", tensors_of(dict(modules))),
+            optimizers=write_tensors(folder / "optimizers.safetensors", _optimizer_tensors(optimizers)),
         )
-        write_state(folder, state.model_copy(update=extra))
-    drop_old(gan, run)
+        write_state(folder, state.model_copy(update=dict(extra or {})))
+    drop_old(run, keep)
     return dest
 
 
-def drop_old(gan: Gan, run: Run) -> None:
-    """Remove all checkpoints but the newest `recipe.keep`, and what is left of one whose removal was cut short."""
-    kept = run.checkpoints()[-gan.recipe.keep :]
+def drop_old(run: Run, keep: int) -> None:
+    """Remove all checkpoints but the newest `keep`, and what is left of one whose removal was cut short."""
+    kept = run.checkpoints()[-keep:]
     for folder in (run.path / "checkpoints").glob("[0-9]*"):
         if folder not in kept:
             shutil.rmtree(folder)
@@ -218,8 +242,8 @@ def load_checkpoint(gan: Gan, checkpoint: Path) -> None:
     for name, module in _modules(gan).items():
         load_weights(module, name, weights, checkpoint)
     tensors = read_tensors(checkpoint, "optimizers", state.optimizers)
-    _load_optimizer(gan.optimizer_g, gan.recipe.optimizer_g, "generator", tensors, checkpoint)
-    _load_optimizer(gan.optimizer_d, gan.recipe.optimizer_d, "discriminator", tensors, checkpoint)
+    load_optimizer(gan.optimizer_g, gan.recipe.optimizer_g, "generator", tensors, checkpoint)
+    load_optimizer(gan.optimizer_d, gan.recipe.optimizer_d, "discriminator", tensors, checkpoint)
     gan.images_seen, gan.iterations = state.images_seen, state.iterations
     gan.pending, gan.balance = dict(state.pending), state.balance
 
@@ -242,18 +266,18 @@ def _modules(gan: Gan) -> dict[str, nn.Module]:
     return modules | ({} if gan.best is None or not gan.chosen else {"best": gan.best})
 
 
-def _optimizer_tensors(gan: Gan) -> dict[str, Tensor]:
+def _optimizer_tensors(optimizers: Mapping[str, torch.optim.Optimizer]) -> dict[str, Tensor]:
     """`generator.3.exp_avg` is what the optimiser remembers of the generator's parameter 3."""
     return {
         f"{name}.{index}.{key}": value.detach().cpu().contiguous()
-        for name, optimizer in (("generator", gan.optimizer_g), ("discriminator", gan.optimizer_d))
+        for name, optimizer in optimizers.items()
         for index, memory in optimizer.state_dict()["state"].items()
         for key, value in memory.items()
         if isinstance(value, Tensor)
     }
 
 
-def _load_optimizer(
+def load_optimizer(
     optimizer: torch.optim.Optimizer, choice: Optimizer, name: str, tensors: dict[str, Tensor], checkpoint: Path
 ) -> None:
     """Bring back what an optimiser remembers. Raises RunError unless the tensors are those of its parameters."""

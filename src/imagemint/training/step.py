@@ -175,21 +175,24 @@ def _penalty(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
     return term(lambda images: realness(gan.discriminator(images, labels)), real, fake, share)
 
 
-@torch.no_grad()
 def average_step(gan: Gan) -> None:
-    """Move the averaged networks; the half-life is shorter at the start (5 % of what was seen, as StyleGAN does)."""
+    """Move the averaged networks after an iteration."""
     if gan.recipe.ema_images is None:
         return
-    half_life = min(gan.recipe.ema_images, 0.05 * gan.images_seen)
-    images_seen = gan.batch * gan.recipe.d_steps
-    share = 1 - 0.5 ** (images_seen / max(half_life, 1e-8))
     for average, network in ((gan.ema, gan.generator), (gan.ema_d, gan.discriminator)):
         if average is not None:
-            _move(average, network, share)
+            move_average(average, network, gan.recipe.ema_images, gan.images_seen, gan.batch * gan.recipe.d_steps)
 
 
-def _move(average: nn.Module, network: nn.Module, share: float) -> None:
-    """An average by a share of the way to a network; averaged weights go with averaged batch statistics."""
+@torch.no_grad()
+def move_average(average: nn.Module, network: nn.Module, half_life: float, images_seen: int, new: int) -> None:
+    """Move an average to a network that has learned from `new` more images, `images_seen` in all.
+
+    The half-life, in images, is shorter at the start (5 % of what was seen, as StyleGAN does). Averaged weights go
+    with averaged batch statistics.
+    """
+    half_life = min(half_life, 0.05 * images_seen)
+    share = 1 - 0.5 ** (new / max(half_life, 1e-8))
     torch._foreach_lerp_(list[Tensor](average.parameters()), list[Tensor](network.parameters()), share)
     for mean, buffer in zip(average.buffers(), network.buffers(), strict=True):
         if buffer.is_floating_point():

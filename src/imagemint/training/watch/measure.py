@@ -197,7 +197,7 @@ def _counted(gan: Gan, layers: dict[str, list[int]]) -> Iterator[None]:
 
     def note(name: str, out: Tensor) -> None:
         values = out.detach().float().flatten()
-        counts = _bins(values[:: max(len(values) // OUTPUTS, 1)].contiguous())
+        counts = _bins(values[:: max(len(values) // OUTPUTS, 1)])
         layers[name] = [a + b for a, b in zip(layers.get(name, [0] * len(counts)), counts, strict=True)]
 
     hooks = []
