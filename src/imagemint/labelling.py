@@ -152,7 +152,7 @@ def said(pack: Pack) -> list[str]:
         lines.append(f"{had} had a label before; the run names {facts['agree']:,} of them the same")
     empty = [repr(name) for name, count in pack.counts().items() if not count]
     if empty:
-        lines.append(f"no image was given the class {listed(empty)}")
+        lines.append(f"given to no image: {listed(empty)}")
     return lines
 
 
