@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
-from scipy.stats import mannwhitneyu
+from scipy.stats import betabinom, mannwhitneyu
 
 from imagemint.metrics import copies
 from imagemint.metrics import nearest as module
@@ -85,6 +85,46 @@ def test_alarms_are_as_rare_as_stated_where_nothing_is_copied(
     rng = np.random.default_rng(n)
     alarms = [nearness(rng.normal(size=n), rng.normal(size=m), 0).p_value < ALARM for _ in range(400)]
     assert np.mean(alarms) < ALARM + 3 * np.sqrt(ALARM / 400)
+
+
+def test_few_verdicts_say_nearer_of_images_from_the_distribution_of_the_held_out_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(copies, "_RESAMPLES", 50)
+    rng, words = np.random.default_rng(0), []
+    for repeat in range(600):
+        centres = rng.normal(0, 2, (5, 8))
+        trained, minted, held_out = (
+            centres[rng.integers(5, size=size)] + rng.normal(size=(size, 8)) for size in (60, 20, 25)
+        )
+        seen = rng.normal(size=(8, 4))
+        pixels, pixels_held_out = (cdist(each, trained, "cityblock").min(1) for each in (minted, held_out))
+        features, features_held_out = (nearest_features(each @ seen, trained @ seen) for each in (minted, held_out))
+        by_pixels = nearness(pixels, pixels_held_out, repeat)
+        words.append(verdict(by_pixels, nearness(features, features_held_out, repeat)))
+    assert 0.01 < np.mean([word.startswith("no close copies") for word in words]) <= 0.05
+    assert np.mean([word.startswith("no sign of copies") for word in words]) >= 0.92
+
+
+def test_intervals_of_few_images_are_no_narrower_than_chance_is_wide() -> None:
+    orders = np.random.default_rng(0).permuted(np.tile(np.arange(40), (4000, 1)), axis=1)  # all are as likely
+    by_chance = 0.97 * np.std(orders[:, :20].sum(1) / (20 * 20))  # of the share; 4,000 orders tell it within 3 %
+    held_out = np.repeat([1.0, 3.0], 10)
+    for minted in (np.zeros(20), np.full(20, 2.0), np.full(20, 4.0)):  # the bootstrap alone has hardly any error
+        found = nearness(minted, held_out, 0)
+        reach = 1.96 * by_chance
+        assert found.low <= max(found.share - reach, 0) and found.high >= min(found.share + reach, 1)
+
+
+@pytest.mark.parametrize(("n", "m"), [(7, 30), (500, 80), (10_000, 400)])
+def test_the_chance_of_so_many_close_ones_is_scipys(n: int, m: int) -> None:
+    held_out = np.arange(m) + 0.5
+    rank = max((m + 1) // 100, 1)
+    for close in (0, 1, 3, n // 2):
+        minted = np.where(np.arange(n) < close, 0.0, m + 1.0)
+        found = nearness(minted, held_out, 0)
+        assert found.close == close
+        assert found.p_value == pytest.approx(betabinom.sf(close - 1, n, rank, m + 1 - rank), abs=1e-9)
 
 
 def test_some_copies_among_many_images_are_an_alarm_and_nearer_images_that_are_no_copies_are_none() -> None:

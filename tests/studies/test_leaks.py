@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,9 +15,12 @@ import pytest
 from PIL import Image
 
 from imagemint.classifiers import train_classifier
+from imagemint.data import duplicates
 from imagemint.data.duplicates import near_copies
 from imagemint.data.pack import Pack
+from imagemint.jobs import Task
 from imagemint.pages.study_page import study
+from imagemint.studies import material
 from imagemint.studies import rows as module
 from imagemint.studies.material import find_material
 from imagemint.studies.results import open_study
@@ -88,6 +92,45 @@ def test_a_copy_in_the_pack_of_an_arm_is_left_out(sides: Any, change: str, tmp_p
     images, note = find_material(pack, test, (arm := f"pack:{tmp_path / 'other'}",)).added[arm]
     assert len(images.labels) == 30 and np.array_equal(images.pixels, mine[0][:30])
     assert (note.copies, note.near) == ((SMUGGLED, 0) if change == "as they are" else (0, SMUGGLED))
+
+
+def test_copies_are_searched_once_and_the_processes_of_a_study_are_told(
+    sides: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, theirs = sides
+    write(tmp_path / "real", *joined(joined(mine, theirs, "as they are"), theirs, "brighter"))
+    write(tmp_path / "other", *joined((mine[0][:30], mine[1][:30]), theirs, "moved right"), origin="minted")
+    write(tmp_path / "test", *theirs)
+    searched: list[Path] = []
+
+    def counting(function: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(pack: Pack, *others: Any) -> Any:
+            searched.append(pack.path)
+            return function(pack, *others)
+
+        return counted
+
+    monkeypatch.setattr(material, "near_copies", counting(duplicates.near_copies))
+    monkeypatch.setattr(material, "digests", counting(duplicates.digests))
+
+    def elsewhere(
+        tasks: Sequence[Task], count: int, what: str, *, go_on: bool = False
+    ) -> Generator[tuple[Task, Any]]:
+        for task in pickle.loads(pickle.dumps(tasks)):
+            for row in task.work(*task.arguments):
+                yield task, row
+
+    whole: dict[str, Any] = {"arms": ["real", f"pack:{tmp_path / 'other'}"], "budgets": [20, "all"], **QUICK}
+    given = (tmp_path / "real", tmp_path / "test", None)
+    there = study(*given, tmp_path / "there", repeats=2, fan_out=elsewhere, jobs=2, **whole)
+    # pixels of three packs, near copies in two of them, however many cells there are
+    assert len(searched) == 5 and {each.name for each in searched} == {"real", "other", "test"}
+    here = study(*given, tmp_path / "here", repeats=2, **whole)
+    assert here.facts.about == there.facts.about
+    assert (here.facts.about.leaked, here.facts.about.near) == (SMUGGLED, SMUGGLED)
+    alone = {row.model_copy(update={"seconds": 0}).model_dump_json() for row in here.rows}
+    assert alone == {row.model_copy(update={"seconds": 0}).model_dump_json() for row in there.rows}
+    assert {row.n_real for row in here.rows if row.budget == "all"} == {len(mine[1])}
 
 
 def test_the_first_twin_is_named_and_blank_images_are_like_nothing() -> None:

@@ -7,6 +7,7 @@ happens.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,22 @@ TWINS = 24  # pairs that are kept for the report
 MOST_LEAKED = 0.01  # share of the training pack that may be copies of test images; more is no accident
 
 
+@dataclass(frozen=True)
+class Copies:
+    """The labelled images of a pack that are copies of test images: few numbers, which take long to find.
+
+    Pairs are (image of the pack, the first test image that it is a copy of), in rising order of the first.
+    """
+
+    pack: str  # fingerprint
+    exact: tuple[tuple[int, int], ...]
+    near: tuple[tuple[int, int], ...] | None  # that are no exact ones; None where nobody looked
+
+    def images(self) -> np.ndarray:
+        """Images of the pack, int64."""
+        return np.asarray([image for image, _ in (*self.exact, *(self.near or ()))], np.int64)
+
+
 @dataclass(frozen=True, eq=False)
 class Material:
     """The images of a study, class by class."""
@@ -38,11 +55,25 @@ class Material:
     pool: list[np.ndarray]  # of each class the indices of the images that may be learned from
     test: Images  # labels are indices into `classes`
     test_fingerprint: str
-    leaked: int  # images that were left out of the pool as exact copies of test images
-    near: int | None  # and as near copies of them; None where nobody looked
-    twins: tuple[tuple[int, int], ...]  # (image of the pack, test image) of the first copies
     without_test: dict[str, int]  # classes that are left out, since no test image is of them: training images
     added: dict[str, tuple[Images, AddedNote]]  # of each arm that names a pack: its images, and what they are
+    copies: tuple[Copies, ...]  # what was left out of `pack`, and then of the packs that arms name
+
+    @property
+    def leaked(self) -> int:
+        """Images that were left out of the pool as exact copies of test images."""
+        return len(self.copies[0].exact)
+
+    @property
+    def near(self) -> int | None:
+        """And as near copies of them; None where nobody looked."""
+        near = self.copies[0].near
+        return None if near is None else len(near)
+
+    @property
+    def twins(self) -> tuple[tuple[int, int], ...]:
+        """(image of the pack, test image) of the first of both; near ones first, since one has to see them."""
+        return (*(self.copies[0].near or ()), *self.copies[0].exact)[:TWINS]
 
     def remarks(self) -> list[str]:
         """What a person should know of what was left out, in one line each."""
@@ -60,10 +91,18 @@ class Material:
         return lines
 
 
-def find_material(pack: Pack, test: Pack, arms: tuple[str, ...], *, near: bool = True) -> Material:
+def find_material(
+    pack: Pack,
+    test: Pack,
+    arms: tuple[str, ...],
+    *,
+    near: bool = True,
+    known: Sequence[Copies] = (),
+) -> Material:
     """Everything that a study may look at. Raises StudyError where the packs do not fit each other.
 
-    `near`: whether near copies of test images are left out, as exact ones are.
+    `near`: whether near copies of test images are left out, as exact ones are. `known`: the `copies` of a material
+    that was made of the same packs in the same way; they are not searched again.
     """
     _check_fit(pack, test)
     test_labels = _by_name(test, pack.classes)
@@ -73,14 +112,9 @@ def find_material(pack: Pack, test: Pack, arms: tuple[str, ...], *, near: bool =
     classes = [name for name, is_tested in zip(pack.classes, tested, strict=True) if is_tested]
     new = np.where(tested, np.cumsum(tested) - 1, UNLABELLED).tolist()
     labels, test_labels = relabelled(np.asarray(pack.labels), new), relabelled(test_labels, new)
-    test_digests = digests(test)
-    found = digests(pack)
-    copies = np.isin(found, test_digests) & (labels >= 0)
-    _check_leaks(pack, test, int(copies.sum()), int((labels >= 0).sum()))
-    test_pixels = test.read(np.arange(len(test))) if near else None
-    alike = _near(pack, np.flatnonzero((labels >= 0) & ~copies), test_pixels)
-    usable = (labels >= 0) & ~copies
-    usable[alike[0]] = False
+    search = _Search(test, near, known)
+    usable = labels >= 0
+    usable[search.copies_in(pack, labels, is_learned_from=True).images()] = False
     rows = np.flatnonzero(test_labels >= 0)
     return Material(
         pack=pack,
@@ -89,30 +123,44 @@ def find_material(pack: Pack, test: Pack, arms: tuple[str, ...], *, near: bool =
         pool=[np.flatnonzero((labels == k) & usable) for k in range(len(classes))],
         test=Images(test.read(rows), test_labels[rows]),
         test_fingerprint=test.fingerprint,
-        leaked=int(copies.sum()),
-        near=len(alike[0]) if near else None,
-        twins=_twins(found, test_digests, np.flatnonzero(copies), alike),
         without_test={name: n for name, n in pack.counts().items() if name not in classes and n},
-        added={
-            arm: _added(path, pack, classes, test_digests, test_pixels)
-            for arm in arms
-            if (path := find_arm(arm).path)
-        },
+        added={arm: _added(path, pack, classes, search) for arm in arms if (path := find_arm(arm).path)},
+        copies=tuple(search.found.values()),
     )
 
 
-def _near(pack: Pack, among: np.ndarray, test: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Images of a pack, of those `among`, that are near copies of a test image, and of which; none without a test."""
-    return near_copies(pack, among, test) if test is not None else (among[:0], among[:0])
+class _Search:
+    """The search for copies of test images, in one pack after the other; each is searched once."""
+
+    def __init__(self, test: Pack, near: bool, known: Sequence[Copies]) -> None:
+        self.found = {each.pack: each for each in known}
+        self._test, self._near = test, near
+        self._digests: np.ndarray | None = None
+
+    def copies_in(self, pack: Pack, labels: np.ndarray, *, is_learned_from: bool = False) -> Copies:
+        """Copies among the images with a label, int64 `[n]` and -1 where there is none.
+
+        Raises StudyError for a pack that a study learns from and that holds too many exact ones.
+        """
+        if pack.fingerprint in self.found:
+            return self.found[pack.fingerprint]
+        if self._digests is None:
+            self._digests = digests(self._test)
+        mine = digests(pack)
+        exact = np.flatnonzero(np.isin(mine, self._digests) & (labels >= 0))
+        if is_learned_from:
+            _check_leaks(pack, self._test, len(exact), int((labels >= 0).sum()))
+        kinds, first = np.unique(self._digests, return_index=True)
+        near = None
+        if self._near:
+            others = np.setdiff1d(np.flatnonzero(labels >= 0), exact)
+            near = _pairs(*near_copies(pack, others, self._test.read(np.arange(len(self._test)))))
+        found = Copies(pack.fingerprint, _pairs(exact, first[np.searchsorted(kinds, mine[exact])]), near)
+        return self.found.setdefault(pack.fingerprint, found)
 
 
-def _twins(
-    mine: np.ndarray, theirs: np.ndarray, copies: np.ndarray, alike: tuple[np.ndarray, np.ndarray]
-) -> tuple[tuple[int, int], ...]:
-    """Near copies first, since one has to see them to believe it."""
-    near = zip(*(each[:TWINS].tolist() for each in alike), strict=True)
-    exact = ((row, int(np.flatnonzero(theirs == mine[row])[0])) for row in copies[:TWINS].tolist())
-    return (*near, *exact)[:TWINS]
+def _pairs(images: np.ndarray, others: np.ndarray) -> tuple[tuple[int, int], ...]:
+    return tuple(zip(images.tolist(), others.tolist(), strict=True))
 
 
 def note_of(pack: Pack) -> PackNote:
@@ -152,9 +200,7 @@ def _by_name(pack: Pack, classes: list[str]) -> np.ndarray:
 # --- packs that arms name ---
 
 
-def _added(
-    path: str, pack: Pack, classes: list[str], test_digests: np.ndarray, test: np.ndarray | None
-) -> tuple[Images, AddedNote]:
+def _added(path: str, pack: Pack, classes: list[str], search: _Search) -> tuple[Images, AddedNote]:
     """The images of a pack, or of a folder of images, that an arm may add to the real ones."""
     with ExitStack() as stack:
         other = _opened(path, pack, stack)
@@ -164,10 +210,8 @@ def _added(
             remedy = f"pack them again with --size {h}x{w} --channels {pack.channels}"
             raise StudyError(found, "the same channels, height and width", remedy)
         labels = _by_name(other, classes)
-        copies = np.isin(digests(other), test_digests) & (labels >= 0)
-        rows = np.flatnonzero((labels >= 0) & ~copies)
-        near, _ = _near(other, rows, test)
-        rows = np.setdiff1d(rows, near)
+        copies = search.copies_in(other, labels)
+        rows = np.setdiff1d(np.flatnonzero(labels >= 0), copies.images())
         if not len(rows):
             found = f"{path} has no image of a class of the study that is no copy of a test image"
             remedy = f"rename its classes ({listed(other.classes) or 'none'}) with imagemint edit rename"
@@ -178,8 +222,8 @@ def _added(
             images=len(rows),
             counts=dict(zip(classes, counts, strict=True)),
             fingerprint=other.fingerprint,
-            copies=int(copies.sum()),
-            near=len(near),
+            copies=len(copies.exact),
+            near=len(copies.near or ()),
             other_classes={name: n for name, n in other.counts().items() if name not in classes and n},
             unlabelled=other.unlabelled(),
         )

@@ -44,7 +44,7 @@ from imagemint.studies.folder import (
     save_classes,
     write_recipe,
 )
-from imagemint.studies.material import Material, find_material, note_of
+from imagemint.studies.material import Copies, Material, find_material, note_of
 from imagemint.studies.plan import Extent, Settings, StudyPlan, budget_in_words, make_plan
 from imagemint.studies.results import Study, open_study
 from imagemint.studies.rows import HELD_OUT, compute_rows, recipe_of, subset_rows
@@ -127,7 +127,7 @@ def _computed(
             Task(
                 name,
                 _rows_of_cell,
-                (*where, material.near is not None, plan, _anywhere(cell), arms),
+                (*where, material.near is not None, material.copies, plan, _anywhere(cell), arms),
                 results=len(arms),
             )
             for name, (cell, arms) in cells
@@ -150,15 +150,15 @@ def _anywhere(cell: Cell) -> Cell:
 
 
 def _rows_of_cell(
-    pack: Path, test: Path, near: bool, plan: StudyPlan, cell: Cell, arms: Sequence[str]
+    pack: Path, test: Path, near: bool, copies: tuple[Copies, ...], plan: StudyPlan, cell: Cell, arms: Sequence[str]
 ) -> Iterator[Row]:
     """What a process of its own does for a cell."""
-    return compute_rows(cell, plan, _material(pack, test, plan.arms, near), arms)
+    return compute_rows(cell, plan, _material(pack, test, plan.arms, near, copies), arms)
 
 
 @lru_cache(maxsize=1)  # one process computes many cells
-def _material(pack: Path, test: Path, arms: tuple[str, ...], near: bool) -> Material:
-    return find_material(open_pack(pack), open_pack(test), arms, near=near)
+def _material(pack: Path, test: Path, arms: tuple[str, ...], near: bool, copies: tuple[Copies, ...]) -> Material:
+    return find_material(open_pack(pack), open_pack(test), arms, near=near, known=copies)
 
 
 def _memory(material: Material) -> int:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from imagemint.studies.statistics import SCORES, holm
 
@@ -78,13 +78,13 @@ def interval(table: NDArray[Any]) -> Interval:
         parts = (by_repeat, repeats - 1), (by_image, images - 1), (both, (repeats - 1) * (images - 1))
         freedom = max(freedom, variance**2 / sum(part**2 / df for part, df in parts))
     se = float(np.sqrt(variance))
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * se
+    reach = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * se
     if variance > 0:
-        p = 2 * float(stats.t.sf(abs(mean) / se, freedom))
+        p = 2 * float(special.stdtr(freedom, -abs(mean) / se))
     else:  # rule of three, Hanley & Lippman-Hand 1983: none of n differed, up to 3 / n could; exp(-3) is 0.05
         reach, p = 3 / images, float(np.exp(-abs(mean) * images))
     # No table of n images shows less than one image.
-    detectable = max(reach + float(stats.t.ppf(POWER, freedom)) * se, 1 / images)
+    detectable = max(reach + float(special.stdtrit(freedom, POWER)) * se, 1 / images)
     return Interval(mean, mean - reach, mean + reach, se, detectable, repeats, images, p)
 
 
