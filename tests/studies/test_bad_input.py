@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from torch import nn
 
+from tests.classifiers.test_outside import scripted
 from tests.digits import NAMES, digits, write
 from tests.test_cli import Command, imagemint, refused
 
@@ -77,6 +80,39 @@ def test_options_that_cannot_be_used(case: str, here: Path, imagemint: Command) 
     usual = {"--arms": "real,classic", "--budgets": "5", "--repeats": "1"}
     others = [word for name, value in usual.items() if name not in options for word in (name, value)]
     refused(imagemint("study", "real", *others, *options, "--out", "out"), word)
+    assert not (here / "out").exists()
+
+
+class Undefined(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1) * float("nan")
+
+
+class UndefinedOnBlack(nn.Module):
+    """Noise, on which every network is tried first, has no black corner; digits have."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1) / x[:, :, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("network", "settings", "words"),
+    [
+        (Undefined(), {}, ["NaN", "net.json"]),
+        (UndefinedOnBlack(), {}, ["NaN", "net.json"]),
+        (nn.Flatten(), {"width": 512}, ["64 features", "512"]),
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), {"size": 9}, ["1x9x9", "net.json"]),
+    ],
+    ids=["no numbers", "no numbers for some images", "another width", "another size"],
+)
+def test_networks_that_cannot_be_used(
+    network: nn.Module, settings: dict[str, object], words: list[str], here: Path, imagemint: Command
+) -> None:
+    scripted(network, here / "net.pt", {"size": 8, "channels": 1, "range": [0, 1], **settings})
+    options = ["--arms", "real,classic", "--budgets", "5", "--repeats", "1", "--out", "out"]
+    done = imagemint("study", "real", *SIDES, *options, "--classifier", "linear:net.pt")
+    for word in words:
+        refused(done, word)
     assert not (here / "out").exists()
 
 

@@ -24,6 +24,7 @@ from imagemint.images import to_images
 from imagemint.progress import Advance
 
 LINEAR = "linear:"
+TRIED = 64  # images of each side of a study, before it begins
 LOOKS = 20  # of a history, where it is not said how many
 _BLOCK = 8  # batches that are read and augmented in one go: part of the cost of augmentation is by the call
 
@@ -58,10 +59,16 @@ CLASSIFIERS: dict[str, Kind] = {
 }
 
 
-def check_classifier(name: str, channels: int, size: tuple[int, int]) -> None:
-    """Raise ArgumentError for an unknown classifier and NetworkError for a `linear:FILE` that cannot be used."""
+def check_classifier(name: str, channels: int, size: tuple[int, int], images: Iterable[np.ndarray] = ()) -> None:
+    """Raise ArgumentError for an unknown classifier and NetworkError for a `linear:FILE` that cannot be used.
+
+    Such a file is tried on noise, and on up to `TRIED` of each of `images`, uint8 `[n, channels, *size]`: a
+    logarithm or a division may give no number for black pixels alone.
+    """
     if name.startswith(LINEAR):
-        read_outside(name[len(LINEAR) :], channels, size)
+        network = read_outside(name[len(LINEAR) :], channels, size)
+        for pixels in images:
+            network(pixels[np.unique(np.linspace(0, len(pixels) - 1, min(len(pixels), TRIED)).astype(int))])
     elif name not in CLASSIFIERS:
         raise ArgumentError(
             f"no classifier {name!r}", f"{', '.join(CLASSIFIERS)} or linear:FILE", "check the spelling"

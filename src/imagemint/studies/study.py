@@ -87,7 +87,7 @@ def study(
     material = find_material(pack, test, plan.arms, near=_near_copies_are_left_out(out))
     plan = _with_score(plan, material, out)
     _check_classes(plan, material)
-    check_classifier(plan.classifier, pack.channels, pack.size)
+    check_classifier(plan.classifier, pack.channels, pack.size, (pack.pixels, material.test.pixels))
     _check_budgets(plan, material)
     _check_recipe(plan, material)
     jobs = places(jobs, _memory(material), fan_out)
