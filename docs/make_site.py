@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STAGE, SITE = ROOT / "build" / "site-pages", ROOT / "build" / "site"
 NAVIGATION = [
     {"Start": "README.md"},
-    {"Your own images": "docs/your-images.md"},
+    {"Your own images": ["docs/your-images.md", "examples/README.md"]},
     {"Reading the report": "docs/report.md"},
     {"Results": ["docs/results.md", "EXPERIMENTS.md"]},
     {"Recipes": "docs/recipes.md"},

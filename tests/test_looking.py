@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import os
 import re
@@ -258,3 +259,18 @@ def test_lines_in_a_log_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         "train: 400/1000, 10 images/s, left 0:01:00, loss D 0.66 G 0.76",
         "train: 600/1000, 10 images/s, left 0:00:40, loss D 0.66 G 0.76",
     ]
+
+
+def test_a_notebook_that_cannot_redraw_a_bar_gets_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from imagemint import progress
+
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(progress, "_on", True)
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    with progress.progress(2, "train", unit="images") as advance:
+        advance(2)
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith("train: 2/2, ")

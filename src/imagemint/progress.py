@@ -5,6 +5,7 @@ Silent unless the command line turns it on, so that the library prints nothing o
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import time
@@ -71,7 +72,7 @@ def progress(total: int, what: str, *, done: int = 0, unit: str = "") -> Iterato
         yield _steps(total, what, done, _tell)
     elif not _on:
         yield lambda amount=1, note="": None
-    elif sys.stderr.isatty() or "ipykernel" in sys.modules:
+    elif sys.stderr.isatty() or _notebook_draws():
         from rich.console import Console
         from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
         from rich.text import Text
@@ -96,6 +97,11 @@ def progress(total: int, what: str, *, done: int = 0, unit: str = "") -> Iterato
             yield advance
     else:
         yield _lines(total, what, done, unit)
+
+
+def _notebook_draws() -> bool:
+    """Whether a notebook can redraw a bar: without ipywidgets rich warns each time, and draws nothing."""
+    return "ipykernel" in sys.modules and importlib.util.find_spec("ipywidgets") is not None
 
 
 def _rate(speed: float | None, left: float | None, unit: str) -> list[str]:
