@@ -25,7 +25,10 @@ from imagemint.minting import mint
 from imagemint.models import ImageShape
 from imagemint.models.flow import Options, build, integrated
 from imagemint.runs import Run, open_run
-from tests.digits import write
+from imagemint.studies.study import study
+from imagemint.sweeps.plan import make_sweep
+from tests.digits import digits, write
+from tests.test_sweep import QUICK, sweep_here
 from tests.training.test_exact import contents
 
 SMALL: dict[str, Any] = {
@@ -221,3 +224,58 @@ def test_a_loss_that_is_not_finite_stops_the_training(noise: Pack, tmp_path: Pat
 def test_what_a_run_says_of_itself(noise: Pack) -> None:
     facts = settle(noise, recipe(), device="cpu")
     assert (facts.pack.images, facts.precision, facts.recipe.target(30)) == (30, "fp32", 64)
+
+
+def test_a_study_of_flow_has_the_same_rows_by_one_process_and_by_two_that_go_on(tmp_path: Path) -> None:
+    pixels, labels = digits(160)
+    large = pixels.repeat(2, 2).repeat(2, 3)
+    packs = write(tmp_path / "real", large[:100], labels[:100]), write(tmp_path / "test", large[100:], labels[100:])
+    options: dict[str, Any] = {
+        "arms": ["classic", "mix+classic"],
+        "budgets": [4],
+        "repeats": 2,
+        "images": 32,
+        "minted_per_class": 2,
+        "classifier_epochs": 1,
+        "classifier_images": 64,
+    }
+    made = recipe(flips=False)
+    alone = study(*packs, made, tmp_path / "alone", **options)
+    begun = study(*packs, made, tmp_path / "begun", **{**options, "repeats": 1})
+    kept = (begun.path / "rows.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[:1]
+    (begun.path / "rows.jsonl").write_text("".join(kept), encoding="utf-8")  # as if it had been killed in a cell
+    on = study(*packs, made, begun.path, jobs=2, **options)
+    assert [row.model_copy(update={"seconds": 0}) for row in on.rows] == [
+        row.model_copy(update={"seconds": 0}) for row in alone.rows
+    ]
+    assert {row.n_minted for row in on.rows if row.arm == "mix+classic"} == {20}
+    for name in ("4-0", "4-1"):
+        runs = [open_run(each.path / "runs" / name) for each in (alone, on)]
+        assert runs[0].checkpoint_hash == runs[1].checkpoint_hash and runs[0].log() == runs[1].log()
+
+
+def test_a_sweep_trains_flow_and_mints_from_it(tmp_path: Path) -> None:
+    pixels, labels = digits(600)
+    pack = write(tmp_path / "pack", pixels.repeat(2, 2).repeat(2, 3), labels)
+    given = {"packs": [str(pack.path)], "recipes": ["flow"], "grid": {"steps": [1, 2]}, "mint": 10}
+    fixed = {key: [value] for key, value in SMALL.items() if key != "steps"}
+    made = sweep_here(
+        make_sweep({**given, **QUICK, "mint": 10, "grid": {**fixed, "steps": [1, 2]}}), tmp_path / "out"
+    )
+    assert sorted(row.settings["steps"] for row in made.rows) == [1, 2]
+    values = [row.measures["fd_pixels"].value for row in made.rows]
+    assert all(np.isfinite(values)) and values[0] != values[1]
+
+
+def test_tensorboard_gets_the_log_of_flow(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="tensorboard is missing (extra track)")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from imagemint.tracking.follow import track
+
+    track(run.path, f"tensorboard:{tmp_path}/board")
+    events = EventAccumulator(str(tmp_path / "board" / run.path.name)).Reload()
+    lines = run.log()
+    assert [each.step for each in events.Scalars("loss")] == [line["images_seen"] for line in lines]
+    assert [each.value for each in events.Scalars("loss")] == pytest.approx([line["loss"] for line in lines])
+    assert [each.step for each in events.Images("samples")] == [int(path.stem) for path in run.samples()]

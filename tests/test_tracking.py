@@ -265,6 +265,9 @@ def test_what_can_never_be_posted_to_is_refused_before_training(other: Any, tmp_
             raise AssertionError("it began")
     with pytest.raises(RunError, match="neither"):
         track(tmp_path, f"tensorboard:{tmp_path}/board")
+    with pytest.raises(RunError, match="refused"), following(tmp_path / "run", [f"tensorboard:{tmp_path}/board"]):
+        raise RunError("refused", "before the first file", "nothing is left")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_state_of_a_training_that_fails_or_is_stopped(server: Server, run: imagemint.Run) -> None:

@@ -67,21 +67,29 @@ def check_library(name: str) -> None:
         raise TrackingError(f"{name} is not installed", name, "pip install 'imagemint[track]'")
 
 
+def check_folder(folder: Path) -> None:
+    """Raise TrackingError where a folder is not there and cannot be made, or nothing can be written into it."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not there.is_dir():
+        raise TrackingError(f"no folder can be made at {folder}", "a folder to write into", "choose another")
+    if not os.access(there, os.W_OK):
+        raise TrackingError(f"{there} is not writable", "a writable folder", "choose another")
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder, if it is not there. Raises TrackingError where nothing can be written into it."""
+    check_folder(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         found = f"no folder can be made at {folder} ({error.strerror})"
         raise TrackingError(found, "a folder to write into", "choose another") from None
-    if not os.access(folder, os.W_OK):
-        raise TrackingError(f"{folder} is not writable", "a writable folder", "choose another")
 
 
 def check(target: Target) -> None:
     """Ask whether it is there. Raises Unreachable where it is not now, TrackingError where it never will be."""
     if target.kind == "tensorboard":
-        make_folder(Path(target.where))
+        check_folder(Path(target.where))  # made with its first event: a training that is refused leaves nothing
         return
     if not target.where.startswith("http"):
         return
