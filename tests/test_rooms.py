@@ -16,10 +16,10 @@ SOURCE = Path(imagemint.__file__).parent
 FILES = [file for file in SOURCE.rglob("*.py") if file != SOURCE / "__init__.py"]
 # Each room may import from rooms that stand before it.
 ORDER = [
-    {"words", "errors", "arguments", "seeds", "files", "progress", "jobs", "images"},
+    {"words", "errors", "arguments", "seeds", "files", "progress", "jobs", "images", "augment"},
     {"settings", "devices", "recipe", "recipe_list", "minter"},
     {"data"},
-    {"checkpoints", "runfolder", "samples", "losses", "augment", "models"},
+    {"checkpoints", "runfolder", "samples", "losses", "models"},
     {"classifiers"},
     {"metrics"},
     {"training"},  # after metrics: it chooses the best weights by one of them

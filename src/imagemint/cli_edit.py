@@ -232,6 +232,10 @@ def augment(
     dest: Dest,
     variants: Annotated[int, typer.Option("--variants", "-n", help="Changed copies per image.")] = 1,
     preset: Annotated[str, typer.Option(help=f"Ranges to start from: {', '.join(edit.PRESETS)}.")] = "gentle",
+    kind: Annotated[
+        str | None,
+        typer.Option(help="In place of ranges: what an arm of a study does, such as classic, strong or elastic."),
+    ] = None,
     flip_horizontal: Annotated[float | None, typer.Option(help="Probability of a left-right mirror, 0 to 1.")] = None,
     flip_vertical: Annotated[float | None, typer.Option(help="Probability of a top-bottom mirror, 0 to 1.")] = None,
     rotation: Annotated[float | None, typer.Option(help="Largest angle in degrees, either way.")] = None,
@@ -257,8 +261,12 @@ def augment(
         "brightness": brightness,
         "distortion": distortion,
     }
-    ranges = replace(edit.PRESETS[preset], **{name: value for name, value in own.items() if value is not None})
-    _say(pack, edit.augment(pack, dest, variants, ranges=ranges, keep=keep, seed=seed))
+    own = {name: value for name, value in own.items() if value is not None}
+    if kind is not None and (own or preset != "gentle"):
+        named = f"--{next(iter(own), 'preset').replace('_', '-')}"
+        raise PackError(f"--kind and {named}", "one of the two", "leave one of them out")
+    ranges = replace(edit.PRESETS[preset], **own)
+    _say(pack, edit.augment(pack, dest, variants, ranges=ranges, kind=kind, keep=keep, seed=seed))
 
 
 @app.command("filter")

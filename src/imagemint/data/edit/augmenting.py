@@ -3,11 +3,14 @@
 Flips, rotation, shear, zoom and distortion become one map of where each pixel comes from, so that an image is
 resampled once (bilinear, by kornia; what lies outside continues the border). Every variant has its own random
 numbers, from (seed, image, variant).
+
+A `kind` is a row of `imagemint.augment.AUGMENTATIONS` and changes images by the function that the classifiers of a
+study learn with, so that what an arm such as `classic` or `elastic` does can be looked at and used elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from imagemint import arguments, seeds
 from imagemint.data.pack import Origin, Pack, open_pack
 from imagemint.data.rewriting import rewrite
 from imagemint.errors import PackError
+from imagemint.images import to_images, to_pixels
 
 _MOST_VARIANTS = 1000  # of an image, which are held in memory together
 _GRID = 4  # distortion moves the points of a 4 x 4 grid
@@ -74,28 +78,27 @@ def augment(
     variants: int = 1,
     *,
     ranges: str | Ranges = "gentle",
+    kind: str | None = None,
     keep: bool = True,
     seed: int = 0,
 ) -> Pack:
     """`variants` changed copies of every image, each image followed by its own; without the images if not `keep`.
 
-    `ranges` is one of `PRESETS` or your own `Ranges`. Column `variant` tells them apart: 0 is the image itself, k its
+    `ranges` is one of `PRESETS` or your own `Ranges`; `kind`, in their place, a row of `AUGMENTATIONS` that changes
+    images one by one. Column `variant` tells them apart: 0 is the image itself, k its
     k-th variant, which depends on (seed, index of the image, k) alone. Labels and columns are inherited. The origin
     of real packs becomes `augmented`, of others `mixed`.
     """
     pack = open_pack(pack)
-    if isinstance(ranges, str):
-        if ranges not in PRESETS:
-            raise PackError(f"preset {ranges!r}", ", ".join(PRESETS), "choose one of them")
-        ranges = PRESETS[ranges]
     variants, seed = arguments.whole(variants, "variants", 1, _MOST_VARIANTS), arguments.whole(seed, "seed")
-    chosen, first = ranges, 0 if keep else 1
+    first = 0 if keep else 1
+    vary_images, what = _by_kind(kind, seed) if kind is not None else _by_ranges(ranges, seed)
 
     def change(pixels: np.ndarray, index: np.ndarray) -> np.ndarray:
         changed = np.empty((len(pixels), variants + 1, *pixels.shape[1:]), np.uint8)
         changed[:, 0] = pixels
         for k in range(1, variants + 1):
-            changed[:, k] = vary(pixels, [_draw(chosen, seed, image, k) for image in index.tolist()])
+            changed[:, k] = vary_images(pixels, index, k)
         return changed[:, first:].reshape(-1, *pixels.shape[1:])
 
     origin: Origin = "augmented" if pack.manifest.origin in ("real", "augmented") else "mixed"
@@ -103,12 +106,48 @@ def augment(
         pack,
         dest,
         "augment",
-        {"variants": variants, **asdict(chosen), "keep": bool(keep), "seed": seed},
+        {"variants": variants, **what, "keep": bool(keep), "seed": seed},
         change=change,
         growth=variants + 24,  # floats: the images twice, the map and its parts
         origin=origin,
         extra={"variant": np.arange(first, variants + 1)},
     )
+
+
+Vary = Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # images, their numbers, which variant -> the same shape
+
+
+def _by_ranges(ranges: str | Ranges, seed: int) -> tuple[Vary, dict[str, object]]:
+    if isinstance(ranges, str):
+        if ranges not in PRESETS:
+            raise PackError(f"preset {ranges!r}", ", ".join(PRESETS), "choose one of them")
+        ranges = PRESETS[ranges]
+    chosen = ranges
+    return (
+        lambda pixels, index, k: vary(pixels, [_draw(chosen, seed, image, k) for image in index.tolist()]),
+        asdict(chosen),
+    )
+
+
+def _by_kind(kind: str, seed: int) -> tuple[Vary, dict[str, object]]:
+    import torch
+
+    from imagemint import augment as studies
+
+    kinds = [name for name, row in studies.AUGMENTATIONS.items() if row.mixing == "none"]
+    if kind not in kinds:
+        mixes = "puts two images together" if kind in studies.AUGMENTATIONS else "is none"
+        raise PackError(f"kind {kind!r}, which {mixes}", ", ".join(kinds), "choose one of them")
+
+    def vary_images(pixels: np.ndarray, index: np.ndarray, k: int) -> np.ndarray:
+        changed = np.empty_like(pixels)
+        for row, image in enumerate(index.tolist()):  # alone, so that it does not depend on the others of its block
+            generator = seeds.generator(seed, f"augment {kind} {k}", image)
+            images = to_images(torch.from_numpy(np.array(pixels[row : row + 1])))
+            changed[row] = to_pixels(studies.augment(images, generator, studies.AUGMENTATIONS[kind]))[0].numpy()
+        return changed
+
+    return vary_images, {"kind": kind}
 
 
 @dataclass(frozen=True)
