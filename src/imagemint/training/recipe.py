@@ -109,6 +109,9 @@ class Recipe(AnyRecipe):
     choose_every: int = Field(25_000, ge=1, description="images seen between looks at what the best weights are")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
     tf32: bool = Field(True, description="CUDA: fp32 products with 10 bits of mantissa, several times faster")
+    compile: bool = Field(
+        False, description="G and D through torch.compile: meant for CUDA and not tried there; on a CPU it is slower"
+    )
 
     log_every: int = Field(1000, ge=1, description="images seen between lines of log.jsonl")
     watch_every: int = Field(5000, ge=1, description="images seen between looks at what goes wrong (watch.jsonl)")

@@ -32,6 +32,7 @@ from imagemint.errors import RecipeError
 from imagemint.minter import NetworkMinter
 from imagemint.models import MODELS, ImageShape, build
 from imagemint.runfolder import Run, RunFacts
+from imagemint.training.compiled import Network, compiled, start_compiler
 from imagemint.training.optimisers import OPTIMIZERS, make_optimizer
 from imagemint.training.ranks import Ranks, normalise_globally
 from imagemint.training.recipe import Optimizer, Recipe
@@ -75,6 +76,13 @@ class Gan:
         default_factory=list
     )  # images seen, iterations, and the values of steps that are not among `pending` yet; none in a checkpoint
     slowed: bool = False  # rolled back after a number that was not finite, with lower rates since
+    draw: Network = field(init=False)  # the generator, and the discriminator, as steps call them: compiled or not
+    judge: Network = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.draw, self.judge = self.generator, self.discriminator
+        if self.recipe.compile:
+            self.draw, self.judge = compiled(self.generator, "G"), compiled(self.discriminator, "D")
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
@@ -150,6 +158,9 @@ def new_gan(facts: RunFacts, ranks: Ranks | None = None, kind: Kind = ONE_GAN) -
         found = f"consistency in a training of {ranks.world} processes"
         raise RecipeError(found, "one process: views are drawn for a whole batch", "start it without torchrun")
     device = torch.device(facts.device)
+    if recipe.compile:
+        ranks.check_alone("compile: true")
+        start_compiler(device)
     generator, discriminator = generator.to(device), discriminator.to(device)
     ema = _still(generator) if recipe.ema_images else None
     ema_d = _still(discriminator) if recipe.ema_d else None

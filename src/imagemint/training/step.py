@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -25,6 +24,7 @@ from imagemint.losses import (
     realness,
     smoothed,
 )
+from imagemint.training.compiled import Network
 from imagemint.training.optimisers import update
 from imagemint.training.recipe import Balance, Consistency
 from imagemint.training.state import Gan
@@ -130,11 +130,9 @@ def _matching(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
     return feature_matching(*(gan.ranks.mean_row(each.flatten(1).float()) for each in (theirs, ours)))
 
 
-def _judge(gan: Gan) -> Callable[[Tensor, Tensor], Tensor]:
+def _judge(gan: Gan) -> Network:
     """Images and labels -> what the loss is made of: D's logits, of three players the classifier's too."""
-    d = gan.discriminator
-    judge: Callable[[Tensor, Tensor], Tensor] = d.joint if LOSSES[gan.recipe.loss].triple else d  # type: ignore[assignment]
-    return judge
+    return gan.discriminator.joint if LOSSES[gan.recipe.loss].triple else gan.judge  # type: ignore[return-value]
 
 
 def _of(loss: PerSample, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
@@ -207,8 +205,7 @@ def fakes(gan: Gan, labels: Tensor, purpose: str) -> Tensor:
     labels = asked_labels(labels) if gan.sees_labels else labels
     z = gan.z([seeds.derive(gan.seed, purpose, first + i) for i in gan.ranks.rows(len(labels))])
     with gan.autocast():
-        images: Tensor = gan.generator(z, labels)
-    return images
+        return gan.draw(z, labels)
 
 
 def _augment(gan: Gan, real: Tensor, fake: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
