@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +84,45 @@ def test_any_rows_in_any_order_as_often_as_asked(digits: Pack, rows: list[int]) 
         assert np.array_equal(cut.pixels[rows[0]], digits.pixels[rows[0]])
         low, high = min(rows), max(rows)
         assert np.array_equal(cut.pixels[low:high:3], digits.pixels[low:high:3])
+
+
+@pytest.mark.parametrize("most", [remote._MOST_MAPPED, 3])
+@pytest.mark.parametrize("megabytes", [0.01, 0.03, 1.0])
+def test_rows_of_shards_on_this_disk_are_those_of_one_file(
+    most: int, megabytes: float, digits: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mapped, or more shards than may be mapped; shards of one pack have different numbers of images."""
+    monkeypatch.setattr(remote, "_MOST_MAPPED", most)
+    cut = edit.shard(digits, tmp_path / "cut.pack", megabytes=megabytes)
+    draw = np.random.default_rng(0)
+    for count in (1, 2, 64, 2000):
+        index = draw.integers(-len(digits), len(digits), count)
+        got = cut.pixels[index]
+        assert np.array_equal(got, digits.pixels[index]) and got.flags.writeable and got.flags.c_contiguous
+        got[:] = 0  # a copy: the file is not changed
+    ends = np.cumsum([0, *(cut.manifest.shards or [])])
+    edges = np.array([row for end in ends for row in (end - 1, end) if 0 <= row < len(digits)])
+    assert np.array_equal(cut.pixels[edges[::-1]], digits.pixels[edges[::-1]])
+    assert same(digits, open_pack(cut.path))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the open files in /proc")
+def test_many_shards_do_not_keep_many_files_open(
+    digits: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_MOST_MAPPED", 20)
+    cut = edit.shard(digits, tmp_path / "cut.pack", megabytes=0.001)
+    before = len(os.listdir("/proc/self/fd"))
+    assert np.array_equal(cut.pixels[np.arange(0, 1797, 7)], digits.pixels[::7])
+    assert len(os.listdir("/proc/self/fd")) == before and len(cut.manifest.shards or []) > 100
+
+
+def test_a_mapped_shard_that_is_too_short_is_said(digits: Pack, tmp_path: Path) -> None:
+    cut = edit.shard(digits, tmp_path / "cut.pack", megabytes=0.03)
+    file = tmp_path / "cut.pack" / "shards" / "00001.npy"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(PackError, match=r"00001\.npy has gone or been cut short"):
+        cut.pixels[np.array([0, 1796])]
 
 
 def test_only_what_is_asked_for_is_read(digits: Pack, memory: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,15 @@ Pixels are read by ranges, several at once: what is asked for crosses the networ
 from __future__ import annotations
 
 import itertools
+import mmap
 import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,10 @@ _ADDRESS = re.compile(r"([a-z][a-z0-9+-]+):/+(.+)", re.DOTALL)  # two letters or
 _TRIES = 4  # of a read that the network cuts short
 _PAUSE = 0.5  # seconds before the second try, doubled each time
 _SECONDS_TO_ANSWER = 20.0  # of the first request to a place; libraries alone would wait for minutes
+# Each map of a file keeps it open before Python 3.13, and 1,024 files are what most systems allow; then the system's
+# own limit is 65,530 maps. A pack with more shards is read from its files, image by image.
+_MOST_MAPPED = 32_768 if sys.version_info >= (3, 13) else 512
+_UNTRACKED: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 _FOLDERS = {"file", "memory"}  # kinds of address with real folders
 # botocore would try five times, s3fs five times more, and then we: it is enough that botocore does so once again.
 _OPTIONS: dict[str, dict[str, Any]] = {"s3": {"config_kwargs": {"retries": {"max_attempts": 1}}}}
@@ -173,6 +180,13 @@ class Store:
         return "a place that answers", "check the address and the network, then give the same command again"
 
 
+@dataclass(frozen=True)
+class _At:
+    """Memory as an array, by numpy's array interface; what lies there must outlive it."""
+
+    __array_interface__: dict[str, Any]
+
+
 class Shards:
     """Pixels in several files, read as one array: uint8 `[n, c, h, w]`. An index reads what it asks for, no more."""
 
@@ -191,8 +205,10 @@ class Shards:
         self.store, self.heads, self.names = store, list(heads), list(names)
         self.first = np.concatenate([[0], np.cumsum(counts)])  # of each shard, its first image; then how many in all
         self.shape = (int(self.first[-1]), *image)
-        self.nbytes = int(np.prod(self.shape))
+        self.nbytes = prod(self.shape)
+        self.image, self._bytes, self._ends = image, prod(image), self.first[1:]
         self._on_disk = store.local(self.names[0]) is not None
+        self._mappable = self._on_disk and len(self.names) <= _MOST_MAPPED
         self._open: dict[int, np.ndarray] = {}  # shards that lie on this disk, mapped
 
     def __len__(self) -> int:
@@ -204,48 +220,67 @@ class Shards:
             found = self._mapped(0)[index]
             return found if found.base is None else found.copy()  # never a view of the file
         rows = self._rows(index)
-        return self.take(np.atleast_1d(rows)).reshape(*np.shape(rows), *self.shape[1:])
+        return self.take(rows) if rows.ndim == 1 else self.take(rows.ravel()).reshape(*rows.shape, *self.image)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self.take(np.arange(len(self))).astype(dtype or self.dtype, copy=False)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """The images `rows`, int64 `[k]` from 0 to n - 1 in any order: uint8 `[k, c, h, w]`, a copy."""
+        if self._mappable:
+            memory, at = self._memory
+            return memory[rows * self._bytes + at[self._shards(rows)]].reshape(len(rows), *self.image)
         if not len(rows):
-            return np.empty((0, *self.shape[1:]), np.uint8)
-        shards = np.searchsorted(self.first, rows, "right") - 1
-        return self._from_disk(rows, shards) if self._on_disk else self._from_network(rows, shards)
+            return np.empty((0, *self.image), np.uint8)
+        if not self._on_disk:
+            return self._from_network(rows)
+        order = np.argsort(rows, kind="stable")
+        found = np.empty((len(rows), *self.image), np.uint8)
+        found[order] = self.read(rows[order])
+        return found
+
+    def _shards(self, rows: np.ndarray) -> np.ndarray:
+        """The shard that each of the images `rows` lies in."""
+        return self._ends.searchsorted(rows, "right")
 
     def _rows(self, index: Any) -> np.ndarray:
         """What an index means, int64: without a list of all images, which could be a thousand million."""
         if isinstance(index, slice):
             return np.arange(*index.indices(len(self)))
         rows = np.asarray(index)
-        if rows.dtype == bool:
+        if rows.dtype.kind == "b":
             assert rows.shape == (len(self),), rows.shape
             return np.flatnonzero(rows)
-        rows = rows.astype(np.int64, casting="same_kind") if rows.size else np.empty(rows.shape, np.int64)
-        low, high = (int(rows.min()), int(rows.max())) if rows.size else (0, 0)
-        if low < -len(self) or high >= len(self):
-            raise IndexError(f"images {low} to {high} of {len(self)}")
-        return np.where(rows < 0, rows + len(self), rows) if low < 0 else rows
+        if not rows.size:
+            return np.empty(rows.shape, np.int64)
+        rows = rows.astype(np.int64, casting="same_kind", copy=False)
+        if int(rows.view(np.uint64).max()) < self.shape[0]:  # below 0 is above all of them
+            return rows
+        if (low := int(rows.min())) < -len(self) or int(rows.max()) >= len(self):
+            raise IndexError(f"images {low} to {int(rows.max())} of {len(self)}")
+        return np.where(rows < 0, rows + len(self), rows)
 
-    def _from_disk(self, rows: np.ndarray, shards: np.ndarray) -> np.ndarray:
-        if (shards == shards[0]).all():
-            return self._mapped(int(shards[0]))[rows - self.first[shards[0]]]
-        for shard in set(shards.tolist()):
-            self._mapped(shard)
-        found, mapped = np.empty((len(rows), *self.shape[1:]), np.uint8), self._open
-        for at, (shard, row) in enumerate(zip(shards.tolist(), (rows - self.first[shards]).tolist(), strict=True)):
-            found[at] = mapped[shard][row]
-        return found
+    @cached_property
+    def _memory(self) -> tuple[np.ndarray, np.ndarray]:
+        """All shards as one array, so that one index picks images of any of them, and where in it each shard begins.
+
+        Row b of the array are the bytes of an image that begins b bytes after the lowest address of any map. Between
+        the maps is memory that is not ours: `at` leads to images alone.
+        """
+        maps = [self._mapped(shard) for shard in range(len(self.names))]
+        begins = np.array([mapped.__array_interface__["data"][0] for mapped in maps])
+        low, size = int(begins.min()), self._bytes
+        high = max(int(begin) + mapped.nbytes for begin, mapped in zip(begins, maps, strict=True))
+        span = {"version": 3, "typestr": "|u1", "shape": (high - low - size + 1, size), "strides": (1, 1)}
+        memory = np.asarray(_At({**span, "data": (low, True)}))
+        return memory, begins - low - self.first[:-1] * size
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """As `take`, quickest in rising order; on this disk from the files, whose maps would count as our memory."""
         if not self._on_disk or not len(rows):
             return self.take(rows)
-        found, size = np.empty((len(rows), *self.shape[1:]), np.uint8), int(np.prod(self.shape[1:]))
-        shards = np.searchsorted(self.first, rows, "right") - 1
+        found, size = np.empty((len(rows), *self.image), np.uint8), self._bytes
+        shards = self._shards(rows)
         begins = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (np.diff(shards, prepend=-1) != 0)).tolist()
         for shard, runs in itertools.groupby(
             itertools.pairwise([*begins, len(rows)]), lambda run: int(shards[run[0]])
@@ -257,31 +292,32 @@ class Shards:
                         raise ValueError
         return found
 
-    def _from_network(self, rows: np.ndarray, shards: np.ndarray) -> np.ndarray:
+    def _from_network(self, rows: np.ndarray) -> np.ndarray:
         """Every image once, neighbours of one shard in one range of bytes, all ranges at once."""
-        wanted, which, places = np.unique(rows, return_index=True, return_inverse=True)
-        shards, size = shards[which], int(np.prod(self.shape[1:]))
+        wanted, places = np.unique(rows, return_inverse=True)
+        shards, size = self._shards(wanted), self._bytes
         begins = np.flatnonzero((np.diff(wanted, prepend=-2) != 1) | (np.diff(shards, prepend=-1) != 0))
         spans = list(itertools.pairwise([*begins.tolist(), len(wanted)]))
         of = shards[begins].tolist()
         starts = [self.heads[k] + int(wanted[a] - self.first[k]) * size for k, (a, _) in zip(of, spans, strict=True)]
         ends = [start + (b - a) * size for start, (a, b) in zip(starts, spans, strict=True)]
-        found = np.empty((len(wanted), *self.shape[1:]), np.uint8)
+        found = np.empty((len(wanted), *self.image), np.uint8)
         parts = self.store.read_ranges([self.names[k] for k in of], starts, ends)
         for (a, b), data in zip(spans, parts, strict=True):
             if len(data) != (b - a) * size:
                 problem = f"a shard of {self.store.address} has been cut short"
                 raise PackError(problem, "the files that were opened", "make the pack again")
-            found[a:b] = np.frombuffer(data, np.uint8).reshape(b - a, *self.shape[1:])
+            found[a:b] = np.frombuffer(data, np.uint8).reshape(b - a, *self.image)
         in_order = len(wanted) == len(rows) and (np.diff(rows) > 0).all()
         return found if in_order else found[places.reshape(-1)]
 
     def _mapped(self, shard: int) -> np.ndarray:
         if shard not in self._open:
             count = int(self.first[shard + 1] - self.first[shard])
-            with self._gone_or_short(shard):
-                mapped = np.memmap(self._file(shard), np.uint8, "r", self.heads[shard], (count, *self.shape[1:]))
-            self._open[shard] = np.asarray(mapped)  # a plain array is quicker to index
+            with self._gone_or_short(shard), open(self._file(shard), "rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ, **_UNTRACKED)
+                pixels = np.frombuffer(mapped, np.uint8, count * self._bytes, self.heads[shard])
+            self._open[shard] = pixels.reshape(count, *self.image)
         return self._open[shard]
 
     def _file(self, shard: int) -> Path:
