@@ -2,12 +2,14 @@
 
     pip install -e '.[docs]' && python docs/make_site.py            # writes build/site; a broken link is an error
 
-Pages keep their places, so that links between them work here as on a code host. Three pages are made: the command
-line from the program, the recipes from the catalogue, the API from the docstrings of every public name.
+Pages keep their places, so that links between them work here as on a code host. Four pages are made: the command
+line from the program, the recipes from the catalogue, the API from the docstrings of every public name, the tour from
+the notebook of examples/.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -24,10 +26,10 @@ from imagemint.recipe_list import read_facts
 ROOT = Path(__file__).resolve().parent.parent
 STAGE, SITE = ROOT / "build" / "site-pages", ROOT / "build" / "site"
 NAVIGATION = [
-    {"Start": "README.md"},
-    {"Your own images": ["docs/your-images.md", "examples/README.md"]},
+    {"Start": ["README.md", "docs/start.md"]},
+    {"Your own images": ["docs/your-images.md", "examples/README.md", "examples/tour.md"]},
     {"Reading the report": "docs/report.md"},
-    {"Results": ["docs/results.md", "EXPERIMENTS.md"]},
+    {"Results": ["docs/results.md", "docs/limits.md", "EXPERIMENTS.md"]},
     {"Recipes": "docs/recipes.md"},
     {"Watching": "docs/watching.md"},
     {"Scaling": ["docs/scaling.md", "docs/deploying.md"]},
@@ -74,16 +76,30 @@ def api() -> str:
     return "\n".join(lines)
 
 
+def notebook() -> str:
+    """The tour of examples/ as a page: its text, its code, and what its cells showed when it was last run."""
+    cells = json.loads((ROOT / "examples" / "tour.ipynb").read_text(encoding="utf-8"))["cells"]
+    parts = []
+    for cell in cells:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", []):
+            shown = output["data"].get("text/html") or ["<pre>", *output["data"]["text/plain"], "</pre>"]
+            parts.append(f'<div style="overflow-x: auto">{"".join(shown)}</div>')
+    return "\n\n".join(parts) + "\n"
+
+
 def stage() -> Path:
-    """Copy what the pages are made of, write the three that are made, and the settings; gives their file."""
+    """Copy what the pages are made of, write those that are made, and the settings; gives their file."""
     shutil.rmtree(STAGE, ignore_errors=True)
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, tracked.split("\0")):
         if not name.startswith((".", "tests/", "src/")):
             (STAGE / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, STAGE / name)
-    for name, text in (("commands", commands()), ("recipes", recipes()), ("api", api())):
-        (STAGE / "docs" / f"{name}.md").write_text(text, encoding="utf-8")
+    made = {"docs/commands": commands(), "docs/recipes": recipes(), "docs/api": api(), "examples/tour": notebook()}
+    for name, text in made.items():
+        (STAGE / f"{name}.md").write_text(text, encoding="utf-8")
     python = {"paths": [str(ROOT / "src")], "options": {"show_root_heading": False, "show_source": False}}
     settings = {
         "site_name": "imagemint",

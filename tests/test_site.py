@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,13 @@ def test_every_command_recipe_and_public_name_has_its_entry(site: ModuleType) ->
     assert all(f"`imagemint {name}`" in page for name in commands) and "`imagemint edit split`" in page
     assert all(f"| `{each['name']}` |" in site.recipes() for each in read_facts())
     assert all(f"\n## {name}\n" in site.api() for name in imagemint.__all__)
+
+
+def test_the_tour_shows_every_cell_and_picture_of_the_notebook(site: ModuleType) -> None:
+    cells = json.loads((ROOT / "examples" / "tour.ipynb").read_text(encoding="utf-8"))["cells"]
+    page = site.notebook()
+    assert all("".join(cell["source"]) in page for cell in cells)
+    assert page.count("data:image/png") == sum(json.dumps(cell).count("data:image/png") for cell in cells) > 20
 
 
 def test_every_public_name_has_a_docstring() -> None:

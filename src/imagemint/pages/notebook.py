@@ -62,4 +62,4 @@ def _measures(measures: Measures) -> str:
 def _study(study: Study) -> str:
     done, of = study.progress
     head = element("p", element("b", name(study.path.name)), f": {done} of {of} rows")
-    return join([head, element("pre", study.summary())])
+    return join([head, element("pre", study.summary(), style="white-space: pre-wrap")])
