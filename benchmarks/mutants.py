@@ -31,11 +31,12 @@ SOURCE = Path("src/imagemint")
 # What is mutated -> the tests that must notice, the quickest first.
 TESTS: dict[str, str] = {
     "seeds.py": "tests/test_seeds.py tests/data/test_batches.py tests/data/test_split.py",
-    "losses.py": "tests/test_losses.py",
+    "losses.py": "tests/test_losses.py tests/training/test_step.py tests/training/test_rules.py",
     "augment.py": "tests/test_augment.py",
-    "training/step.py": "tests/test_losses.py tests/training/test_loop.py tests/training/test_exact.py",
+    "training/step.py": "tests/training/test_step.py tests/test_losses.py tests/training/test_semi.py "
+    "tests/training/test_loop.py",
     "training/choice.py": "tests/training/test_choice.py",
-    "training/watch/*.py": "tests/training/test_watch.py",
+    "training/watch/*.py": "tests/training/test_rules.py tests/training/test_measure.py tests/training/test_watch.py",
     "data/split.py": "tests/data/test_split.py",
     "data/duplicates.py": "tests/data/test_duplicates.py tests/data/test_inspection.py tests/data/test_split.py",
     "classifiers/*.py": "tests/classifiers tests/metrics/test_measures.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from benchmarks.crash import contents
 from torch.nn import functional as F
 
 from imagemint import seeds
+from imagemint.augment import AUGMENTATIONS, augment
 from imagemint.config import Recipe, load_recipe
 from imagemint.data.pack import Pack
 from imagemint.errors import RecipeError
@@ -174,3 +176,28 @@ def test_strong_views_come_from_seed_and_images_seen(few: Pack) -> None:
 
     assert term(16) == term(16) != term(32)
     assert seeds.derive(gan.seed, "strong view", 16) != seeds.derive(gan.seed, "strong view", 32)
+
+
+def test_a_strong_view_is_asked_for_the_class_that_the_average_names(few: Pack) -> None:
+    """Loss, gradient and the share of sure images against the same written out."""
+    changes = {"consistency.threshold": 0.11, "consistency.weight": 2.5}
+    gan = new_gan(settle(few, recipe("sgan-consistent", **changes)))
+    asked = gan.recipe.consistency
+    assert asked is not None and gan.ema_d is not None
+    real, _ = Feed(few, gan).batch(0)
+    weak = real.flip(-1)
+    nowhere = torch.full((16,), -1)
+    views = augment(real, seeds.generator(gan.seed, "strong view", gan.images_seen), AUGMENTATIONS[asked.strong])
+    twin = copy.deepcopy(gan.discriminator)
+    with torch.no_grad():
+        p = gan.ema_d(weak, nowhere)[:, :-1].softmax(1)
+    sure, named = p.max(1)
+    assert 0 < int((sure >= asked.threshold).sum()) < 16, "some are sure and some are not"
+    each = F.cross_entropy(twin(views, nowhere)[:, :-1], named, reduction="none") * (sure >= asked.threshold)
+    values = step._agree(gan, real, weak, asked)
+    assert float(values["consistency"]) == pytest.approx(2.5 * float(each.mean().detach()), rel=1e-4)
+    assert float(values["sure"]) == pytest.approx(float((sure >= asked.threshold).float().mean()))
+    wanted = torch.autograd.grad(2.5 * each.mean(), list(twin.parameters()), allow_unused=True)
+    for found, slope in zip(gan.discriminator.parameters(), wanted, strict=True):
+        if slope is not None:
+            torch.testing.assert_close(found.grad, slope, rtol=1e-4, atol=1e-7)
