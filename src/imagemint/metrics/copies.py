@@ -22,7 +22,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from imagemint import seeds
 from imagemint.metrics.manifold import squared_distances
@@ -135,6 +134,8 @@ def _at_least(count: int, n: int, a: int, b: int) -> float:
 
     scipy.stats has it, and takes half a second to import, which every command would wait for.
     """
+    from scipy import special
+
     k = np.arange(count, n + 1)
     ways = -np.log(n + 1) - special.betaln(n - k + 1, k + 1)
     return min(float(np.exp(ways + special.betaln(k + a, n - k + b) - special.betaln(a, b)).sum()), 1.0)

@@ -19,7 +19,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from imagemint.studies.statistics import SCORES, holm
 
@@ -61,6 +60,8 @@ def interval(table: NDArray[Any]) -> Interval:
     Degrees of freedom after Satterthwaite, at least those of the repeats. Simulated with 3 to 10 repeats and 100 to
     2,000 images, 1 to 8 of 100 studies without an effect were called one.
     """
+    from scipy import special  # a tenth of a second that processes which compute rows need not wait for
+
     table = np.asarray(table, np.float64)
     repeats, images = table.shape
     mean = float(table.mean())
