@@ -10,6 +10,8 @@ the notebook of examples/.
 from __future__ import annotations
 
 import json
+import posixpath
+import re
 import shutil
 import subprocess
 import sys
@@ -65,14 +67,9 @@ def api() -> str:
     """A section for every public name, by its home: mkdocstrings reads the docstrings."""
     lines = ["# API", "", "From Python, one function per verb: `import imagemint`.", ""]
     for name in imagemint.__all__:
-        lines += [
-            f"## {name}",
-            "",
-            f"::: imagemint.{imagemint._HOMES[name]}.{name}",
-            "    options:",
-            "      heading_level: 3",
-            "",
-        ]
+        lines += [f"::: imagemint.{imagemint._HOMES[name]}.{name}", ""]
+        if name == "study":  # which takes the options of this one, and has its docstring, put together when it is read
+            lines += ["::: imagemint.studies.study.study", ""]
     return "\n".join(lines)
 
 
@@ -89,18 +86,38 @@ def notebook() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def published() -> list[str]:
+    """The files of the site, by their path in the repository: every page, and the files that a page links to."""
+    found = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    tracked = [name for name in found.split("\0") if name and not name.startswith((".", "tests/", "src/"))]
+    pages = [name for name in tracked if name.endswith(".md")]
+    linked = {
+        posixpath.normpath(posixpath.join(posixpath.dirname(page), target))
+        for page in pages
+        for target in re.findall(r"\]\(([^)#\s]+)", (ROOT / page).read_text(encoding="utf-8"))
+    }
+    return [name for name in tracked if name in linked or name in pages]
+
+
 def stage() -> Path:
     """Copy what the pages are made of, write those that are made, and the settings; gives their file."""
     shutil.rmtree(STAGE, ignore_errors=True)
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, tracked.split("\0")):
-        if not name.startswith((".", "tests/", "src/")):
-            (STAGE / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, STAGE / name)
+    for name in published():
+        (STAGE / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, STAGE / name)
     made = {"docs/commands": commands(), "docs/recipes": recipes(), "docs/api": api(), "examples/tour": notebook()}
     for name, text in made.items():
         (STAGE / f"{name}.md").write_text(text, encoding="utf-8")
-    python = {"paths": [str(ROOT / "src")], "options": {"show_root_heading": False, "show_source": False}}
+    options = {
+        "extensions": [f"{ROOT / 'docs' / 'site_docstrings.py'}:Examples"],
+        "heading_level": 2,
+        "separate_signature": True,
+        "show_root_full_path": False,
+        "show_root_heading": True,
+        "show_signature_annotations": True,
+        "show_source": False,
+    }
+    python = {"paths": [str(ROOT / "src")], "options": options}
     settings = {
         "site_name": "imagemint",
         "site_description": "Mint labelled images from a small data set, and learn honestly whether they help.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +35,7 @@ def test_every_command_recipe_and_public_name_has_its_entry(site: ModuleType) ->
     page = site.commands()
     assert all(f"`imagemint {name}`" in page for name in commands) and "`imagemint edit split`" in page
     assert all(f"| `{each['name']}` |" in site.recipes() for each in read_facts())
-    assert all(f"\n## {name}\n" in site.api() for name in imagemint.__all__)
+    assert all(re.search(rf"^::: imagemint\..*\.{name}$", site.api(), re.MULTILINE) for name in imagemint.__all__)
 
 
 def test_the_tour_shows_every_cell_and_picture_of_the_notebook(site: ModuleType) -> None:
@@ -42,6 +43,12 @@ def test_the_tour_shows_every_cell_and_picture_of_the_notebook(site: ModuleType)
     page = site.notebook()
     assert all("".join(cell["source"]) in page for cell in cells)
     assert page.count("data:image/png") == sum(json.dumps(cell).count("data:image/png") for cell in cells) > 20
+
+
+def test_pages_and_what_they_show_are_published_and_nothing_else(site: ModuleType) -> None:
+    names = set(site.published())
+    assert {"README.md", "docs/studio.png", "docs/limits.md", "examples/does_it_help.py"} <= names
+    assert not [name for name in names if name.startswith(("src/", "tests/", "."))] and "Makefile" not in names
 
 
 def test_every_public_name_has_a_docstring() -> None:
@@ -56,5 +63,7 @@ def test_the_site_builds_without_a_broken_link() -> None:
     script = ROOT / "docs" / "make_site.py"
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert (ROOT / "build" / "site" / "docs" / "api" / "index.html").is_file()
+    api = (ROOT / "build" / "site" / "docs" / "api" / "index.html").read_text(encoding="utf-8")
+    assert "<blockquote>" not in api, "an example that is read as a quotation"
+    assert all(f'id="imagemint.{imagemint._HOMES[name]}.{name}"' in api for name in imagemint.__all__)
     assert yaml.safe_load((ROOT / "build" / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
