@@ -68,7 +68,7 @@ def api() -> str:
     lines = ["# API", "", "From Python, one function per verb: `import imagemint`.", ""]
     for name in imagemint.__all__:
         lines += [f"::: imagemint.{imagemint._HOMES[name]}.{name}", ""]
-        if name == "study":  # which takes the options of this one, and has its docstring, put together when it is read
+        if name == "study":  # which takes the options of this one, and its docstring when it is loaded
             lines += ["::: imagemint.studies.study.study", ""]
     return "\n".join(lines)
 

@@ -9,6 +9,7 @@ import pytest
 import typer
 import yaml
 
+import imagemint
 from imagemint.cli import app
 from imagemint.config import load_recipe
 from imagemint.studies.arms import ARMS, FORMS
@@ -86,3 +87,11 @@ def test_a_plan_of_an_experiment_can_be_read(file: Path) -> None:
 def test_the_page_on_reports_names_every_arm() -> None:
     page = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
     assert [arm for arm in [*ARMS, *FORMS.values()] if f"`{arm}`" not in page] == []
+
+
+def test_changelog_and_citation_name_the_version_of_the_package() -> None:
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    released = re.findall(r"^## \[(\d[^\]]*)\] - (\d{4}-\d\d-\d\d)$", changes, re.MULTILINE)
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert released[0] == (imagemint.__version__, str(cited["date-released"]))
+    assert cited["version"] == imagemint.__version__
