@@ -2,21 +2,25 @@
 
     pip install -e '.[dev,mutants]'
     python benchmarks/mutants.py --sample 300 --seed 0 --out mutants.jsonl     # goes on where it stopped
+    python benchmarks/mutants.py --out mutants.jsonl --again                   # the survivors, with new tests
     python benchmarks/mutants.py --out mutants.jsonl --report
 
 Operators are cosmic-ray's; a sample is drawn evenly from all that they can do to all modules, type annotations and
 `if __name__` aside. Each is tried in a copy of the working tree, against the tests of its module alone, which stop at
 the first failure. A mutant is noticed if a test fails, or if the tests take ten times as long as without it.
+
+Tests run in forks of this process, which has imported torch and the like once: that is most of what a mutant costs.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import importlib
 import os
 import random
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
@@ -28,7 +32,9 @@ from imagemint.files import append_line, read_lines
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path("src/imagemint")
-# What is mutated -> the tests that must notice, the quickest first.
+# What every fork has already imported: nothing of imagemint's own, which must come from the mutated copy.
+SHARED = ("torch", "pytest", "pydantic", "typer", "scipy.stats", "sklearn.linear_model", "torchmetrics")
+# What is mutated -> the tests that must notice, the quickest first. Of several rows for a file the last counts.
 TESTS: dict[str, str] = {
     "seeds.py": "tests/test_seeds.py tests/data/test_batches.py tests/data/test_split.py",
     "losses.py": "tests/test_losses.py tests/training/test_step.py tests/training/test_rules.py",
@@ -39,9 +45,27 @@ TESTS: dict[str, str] = {
     "training/watch/*.py": "tests/training/test_rules.py tests/training/test_measure.py tests/training/test_watch.py",
     "data/split.py": "tests/data/test_split.py",
     "data/duplicates.py": "tests/data/test_duplicates.py tests/data/test_inspection.py tests/data/test_split.py",
-    "classifiers/*.py": "tests/classifiers tests/metrics/test_measures.py",
-    "metrics/*.py": "tests/metrics",
-    "studies/*.py": "tests/studies",
+    "classifiers/*.py": "tests/classifiers/test_kinds.py tests/classifiers tests/metrics/test_measures.py",
+    "classifiers/outside.py": "tests/classifiers/test_outside.py tests/classifiers/test_kinds.py",
+    "metrics/*.py": "tests/metrics/test_comparison.py tests/metrics",
+    "metrics/copies.py": "tests/metrics/test_copies.py tests/metrics/test_screen.py tests/metrics/test_measures.py",
+    "metrics/nearest.py": "tests/metrics/test_copies.py tests/metrics/test_screen.py tests/metrics/test_measures.py",
+    "metrics/screen.py": "tests/metrics/test_screen.py",
+    "metrics/scores.py": "tests/metrics/test_scores.py tests/metrics/test_distances.py",
+    "metrics/frechet.py": "tests/metrics/test_frechet.py tests/metrics/test_distances.py",
+    "metrics/kernel.py": "tests/metrics/test_distances.py",
+    "metrics/manifold.py": "tests/metrics/test_distances.py",
+    "metrics/features.py": "tests/metrics/test_measures.py",
+    "metrics/judge.py": "tests/metrics/test_measures.py",
+    "metrics/measures.py": "tests/metrics/test_comparison.py tests/metrics/test_measures.py",
+    "studies/*.py": "tests/studies/test_reading.py tests/studies",
+    "studies/statistics.py": "tests/studies/test_statistics.py tests/studies/test_verdict.py tests/studies",
+    "studies/verdict.py": "tests/studies/test_verdict.py tests/studies",
+    "studies/advice.py": "tests/studies/test_advice.py tests/studies",
+    "studies/saturation.py": "tests/studies/test_saturation.py tests/studies",
+    "studies/plan.py": "tests/studies/test_reading.py tests/studies/test_plan.py tests/studies",
+    "studies/discriminators.py": "tests/studies/test_discriminators.py tests/studies",
+    "studies/arms.py": "tests/studies/test_arms.py tests/studies",
 }
 
 
@@ -52,10 +76,11 @@ class Mutant(NamedTuple):
     operator: str
     occurrence: int
     line: int
+    known_as: str = ""  # the key under which it was tried first
 
     @property
     def key(self) -> str:
-        return f"{self.file}:{self.line} {self.operator} {self.occurrence}"
+        return self.known_as or f"{self.file}:{self.line} {self.operator} {self.occurrence}"
 
 
 def main() -> None:
@@ -67,6 +92,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="results, one JSON line per mutant")
     parser.add_argument("--only", default="", help="files whose path holds this text")
+    parser.add_argument("--again", action="store_true", help="try the survivors of --out again, and nothing else")
     parser.add_argument("--report", action="store_true", help="print what is in --out, and try nothing")
     options = parser.parse_args()
     if not options.report:
@@ -74,11 +100,41 @@ def main() -> None:
         names = {
             file.relative_to(ROOT).as_posix(): tests for file, tests in files.items() if file.name != "__init__.py"
         }
-        every = [mutant for name in names for mutant in mutants(name)]
-        drawn = random.Random(options.seed).sample(every, min(options.sample, len(every)))
-        print(f"{len(drawn)} of {len(every)} mutants of {len(names)} files", flush=True)
+        if options.again:
+            drawn = [found for line in newest(options.out) if not line["noticed"] for found in same_change(line)]
+        else:
+            every = [mutant for name in names for mutant in mutants(name)]
+            drawn = random.Random(options.seed).sample(every, min(options.sample, len(every)))
+            print(f"{len(drawn)} of {len(every)} mutants of {len(names)} files", flush=True)
         try_all([mutant for mutant in drawn if options.only in mutant.file], names, options)
-    report(read_lines(options.out))
+    report(newest(options.out))
+
+
+def newest(out: Path) -> list[dict[str, Any]]:
+    """The last line of every mutant."""
+    return list({line["key"]: line for line in (read_lines(out) if out.exists() else [])}.values())
+
+
+def same_change(line: dict[str, Any]) -> list[Mutant]:
+    """The mutant of a line of results, in a file whose lines may have moved since; none where that code is gone."""
+    where, operator, _ = line["key"].split()
+    wanted = int(where.rpartition(":")[2])
+    found = [each for each in mutants(line["file"]) if each.operator == operator and changed(each) == line["change"]]
+    found.sort(key=lambda each: abs(each.line - wanted))
+    if not found:
+        print(f"no longer there: {line['key']}: {line['change']}")
+    return [each._replace(known_as=line["key"]) for each in found[:1]]
+
+
+def changed(mutant: Mutant) -> str:
+    """The line as the mutant has it."""
+    from cosmic_ray import plugins
+    from cosmic_ray.mutating import mutate_code
+
+    code = (ROOT / mutant.file).read_text(encoding="utf-8")
+    mutated = mutate_code(code, plugins.get_operator(mutant.operator)(), mutant.occurrence)
+    assert mutated is not None, mutant
+    return str(mutated.splitlines()[mutant.line - 1].strip())
 
 
 def mutants(name: str) -> list[Mutant]:
@@ -114,7 +170,7 @@ def annotations(code: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
 
 
 def try_all(drawn: list[Mutant], tests: dict[str, str], options: argparse.Namespace) -> None:
-    done = {line["key"] for line in read_lines(options.out)} if options.out.exists() else set()
+    done = set() if options.again else {line["key"] for line in newest(options.out)}
     missing = [mutant for mutant in drawn if mutant.key not in done][: options.most]
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "imagemint"
@@ -146,12 +202,41 @@ def tried(copy: Path, mutant: Mutant, command: str, limit: float) -> dict[str, A
 
 def run(copy: Path, tests: str, limit: float) -> int:
     """The exit status of pytest in the copy; 124 where it takes too long."""
-    env = os.environ | {"PYTHONPATH": str(copy / "src"), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests.split()]
-    try:
-        return subprocess.run(command, cwd=copy, env=env, capture_output=True, timeout=limit).returncode
-    except subprocess.TimeoutExpired:
-        return 124
+    for name in SHARED:
+        importlib.import_module(name)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = in_the_fork(copy, tests)
+        finally:
+            os._exit(status)
+    started = time.monotonic()
+    while time.monotonic() - started < limit:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return abs(os.waitstatus_to_exitcode(status))
+        time.sleep(0.05)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return 124
+
+
+def in_the_fork(copy: Path, tests: str) -> int:
+    import pytest
+
+    os.setsid()  # what the tests start ends with them
+    silence = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(silence, stream)
+    os.chdir(copy)
+    os.environ |= {"PYTHONPATH": str(copy / "src"), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    sys.dont_write_bytecode = True
+    sys.path[:0] = [str(copy), str(copy / "src")]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "imagemint"]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests.split()]))
 
 
 def report(lines: list[dict[str, Any]]) -> None:

@@ -19,6 +19,7 @@ from torch import nn
 from imagemint.classifiers import CLASSIFIERS, ClassifierPlan, balanced_weights, check_classifier, evaluate
 from imagemint.classifiers import train_classifier as train
 from imagemint.classifiers.cnn5 import Cnn5
+from imagemint.classifiers.lenet import LeNet
 from imagemint.classifiers.outside import read_outside
 from imagemint.classifiers.resnet import ResNet
 from imagemint.errors import ArgumentError, NetworkError
@@ -225,3 +226,102 @@ def test_the_probe_learns_the_labels_that_mixing_gives(network: Path) -> None:
 def test_reading_a_plan_does_not_wait_for_torch() -> None:
     code = "import sys; from imagemint.classifiers import ClassifierPlan; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# --- sizes, first weights, plans ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "seen"),
+    [
+        ((1, 1), (16, 16)),
+        ((8, 8), (16, 16)),
+        ((15, 20), (30, 40)),
+        ((16, 16), (16, 16)),
+        ((64, 64), (64, 64)),
+        ((65, 64), (32, 32)),
+        ((128, 96), (64, 48)),
+        ((200, 100), (50, 25)),
+        ((40, 400), (20, 200)),  # long and narrow: no more than leaves 16 pixels
+        ((20, 400), (20, 400)),
+        ((33, 400), (16, 200)),
+    ],
+)
+def test_networks_see_16_pixels_at_least_and_64_at_most_by_whole_factors(
+    size: tuple[int, int], seen: tuple[int, int]
+) -> None:
+    net = Cnn5(1, size, 2)
+    assert net.seen == seen
+    net.maps = lambda images: images  # type: ignore[method-assign]
+    assert net.features(torch.zeros(1, 1, *size)).shape[2:] == seen
+
+
+def test_resnet_halves_images_from_48_pixels() -> None:
+    assert [ResNet(1, (side, side), 2).first.stride for side in (28, 47, 48, 64)] == [(1, 1)] * 2 + [(2, 2)] * 2
+
+
+def test_first_weights_have_the_variance_that_their_source_says() -> None:
+    torch.manual_seed(0)
+    lenet, cnn5, resnet = LeNet(3, (32, 32), 10), Cnn5(3, (64, 64), 10), ResNet(3, (32, 32), 10)
+    for layer in (lenet.conv2, lenet.hidden):  # Caffe's filler: 1 / fan-in, uniform
+        fan_in = layer.weight[0].numel()
+        assert layer.weight.var().item() * fan_in == pytest.approx(1, rel=0.05)
+        assert layer.weight.abs().max().item() == pytest.approx((3 / fan_in) ** 0.5, rel=0.01)
+    last = cnn5.convolutions[4]
+    assert isinstance(last, nn.Conv2d)
+    for weight, fans in ((cnn5.hidden.weight, 512 + 512), (last.weight, 2 * 128 * 9)):  # Glorot & Bengio: 2 / both
+        assert weight.var().item() * fans / 2 == pytest.approx(1, rel=0.05)
+    stage = next(each for each in resnet.modules() if isinstance(each, nn.Conv2d) and each.in_channels == 64)
+    # He et al.: 2 / fan-in
+    assert stage.weight.var().item() * 64 * 9 / 2 == pytest.approx(1, rel=0.05)
+    for net in (lenet, cnn5):
+        assert all(not value.any() for name, value in net.named_parameters() if name.endswith("bias"))
+
+
+def test_cnn5_has_the_widths_that_it_states_and_drops_half() -> None:
+    net = Cnn5(3, (64, 64), 5)
+    assert [module.out_channels for module in net.convolutions if isinstance(module, nn.Conv2d)] == [
+        32, 64, 128, 128, 128,
+    ]  # fmt: skip
+    assert net.hidden.out_features == net.out.in_features == 512
+    nn.init.eye_(net.hidden.weight)
+    images = torch.rand(64, 3, 64, 64)
+    with torch.no_grad():
+        whole, dropped = net.eval().features(images), net.train().features(images)
+    alive = whole > 0
+    assert (dropped[alive] == 0).float().mean().item() == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_plan_has_bounds_and_says_how_many_images_are_seen() -> None:
+    bounds = {
+        "learning_rate": (10, 10.1), "batch_size": (65_536, 65_537), "epochs": (10**6, 10**6 + 1),
+        "at_least": (10**12, 10**12 + 1),
+    }  # fmt: skip
+    for name, (most, more) in bounds.items():
+        assert getattr(plan(**{name: most}), name) == most
+        with pytest.raises(ValidationError):
+            plan(**{name: more})
+    assert plan(batch_size=1, at_least=0, learning_rate=1e-9).batch_size == 1
+    for wrong in ({"epochs": 0}, {"at_least": -1}):
+        with pytest.raises(ValidationError):
+            plan(**wrong)
+    assert (plan().classifier, plan().batch_size, plan().epochs, plan().at_least) == ("lenet", 64, 20, 40_000)
+    assert plan().images_seen(100) == 40_000 and plan().images_seen(5_000) == 100_000
+    assert plan(epochs=0.5, at_least=0).images_seen(7) == 4 and plan(epochs=0.001, at_least=0).images_seen(1) == 1
+
+
+def test_labels_and_weights_that_make_no_sense_stop_a_training() -> None:
+    with pytest.raises(AssertionError):
+        evaluate(LeNet(1, (8, 8), 10), PIXELS[:0], LABELS[:0])
+    soft = np.full((4, 3), 1 / 3)
+    for labels, options in (
+        (np.array([0, 1, 2, 3]), {}),  # of three classes
+        (np.array([0, 1, 2, -1]), {}),
+        (soft * 1.01, {}),
+        (soft[:, :2], {}),
+        (np.zeros(4, int), {"weights": np.array([1.0, 1, 1, -1])}),
+        (np.zeros(4, int), {"weights": np.zeros(4)}),
+    ):
+        with pytest.raises(AssertionError):
+            train(PIXELS[:4], labels, 3, images_seen=4, seed=0, **options)
+    train(PIXELS[:4], soft, 3, images_seen=4, seed=0, weights=np.array([0.0, 0, 0, 1]))

@@ -172,3 +172,31 @@ def test_copies_of_digits_are_found_and_other_digits_are_none() -> None:
     for minted, copied in ((pixels[1300:1700], False), (pixels[:400] ^ 1, True)):  # every value one level off
         found = nearness(learned.of(minted)[1], held_out, 0)
         assert (found.p_value < ALARM) == copied and (found.share > 0.99) == copied
+
+
+def test_as_many_close_ones_are_expected_as_there_are_on_average(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "_RESAMPLES", 2)
+    rng = np.random.default_rng(0)
+    for n, m in ((100, 3), (40, 250)):
+        found = [nearness(rng.random(n), rng.random(m), 0) for _ in range(400)]
+        close = [each.close for each in found]
+        assert abs(np.mean(close) - found[0].close_expected) < 4 * np.std(close) / 20
+        assert (found[0].n_minted, found[0].n_real) == (n, m)
+
+
+def test_a_share_keeps_between_0_and_1_with_its_interval() -> None:
+    near, far = nearness(np.zeros(30), np.ones(30), 0), nearness(np.full(30, 2.0), np.ones(30), 0)
+    assert (near.share, near.high, far.share, far.low) == (1, 1, 0, 0)
+    assert 0 < near.low < 1 and 0 < far.high < 1 and near.low == pytest.approx(1 - far.high)
+
+
+def test_a_class_needs_twenty_images_on_both_sides_for_a_line_of_its_own() -> None:
+    labels = np.repeat([0, 1], [20, 19])
+    distances = np.arange(39.0)
+    pair = distances, distances
+    assert list(summary(pair, pair, (labels, labels), ["a", "b"], 0)["per_class"]) == ["a"]
+    assert not summary(pair, pair, (labels, 1 - labels), ["a", "b"], 0)["per_class"]
+
+
+def test_sums_of_small_images_take_half_the_memory() -> None:
+    assert patch_sums(np.zeros((1, 3, 32, 32), np.uint8), 8).dtype == np.float32

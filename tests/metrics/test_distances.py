@@ -182,3 +182,30 @@ def test_diversity_of_weighed_images_is_that_of_repeated_ones() -> None:
     repeated = sample.repeat(w, 0), real.repeat(v, 0)
     sides = [(rows, np.zeros(len(rows), np.int64)) for rows in repeated]
     assert found == pytest.approx(diversity(sides[0], sides[1], (ones(w.sum()), ones(v.sum()))))
+
+
+def test_in_resamples_diversity_and_variety_are_those_of_repeated_rows() -> None:
+    rng = np.random.default_rng(0)
+    labels, real_labels = np.repeat([0, 1], [30, 20]), np.repeat([0, 1], [25, 35])
+    sample, real = points(50, 4, 1, 3.0) * 0.7, points(60, 4, 2)
+    w, v = rng.integers(0, 4, (1, 50)), rng.integers(0, 4, (1, 60))
+    found = diversity((sample, labels), (real, real_labels), (w.astype(float), v.astype(float)))
+    drawn = (sample.repeat(w[0], 0), labels.repeat(w[0])), (real.repeat(v[0], 0), real_labels.repeat(v[0]))
+    spreads = [
+        [np.sqrt(rows[of == label].var(0, ddof=1).sum()) for label in (0, 1)] for rows, of in drawn
+    ]  # written out
+    wanted = np.mean([min(a, b) / max(a, b) for a, b in zip(*spreads, strict=True)])
+    assert found == pytest.approx([wanted])
+    assert diversity(*drawn, (ones(w.sum()), ones(v.sum()))) == pytest.approx([wanted])
+
+    seen = rng.integers(0, 5, 50), rng.integers(0, 5, 60)
+    again = seen[0].repeat(w[0]), seen[1].repeat(v[0])
+    assert variety(seen, (w, v)) == pytest.approx(variety(again, (ones(w.sum()), ones(v.sum()))))
+
+
+def test_two_images_of_a_class_have_a_diversity_and_one_has_none() -> None:
+    two, one = np.array([[0.0], [1.0]]), np.array([[0.0]])
+    labels = np.zeros(2, int)
+    assert diversity((two, labels), (two * 2, labels), (ones(2), ones(2))).tolist() == [0.5]
+    assert np.isnan(diversity((one, labels[:1]), (two, labels), (ones(1), ones(2)))).all()
+    assert np.isnan(diversity((two, labels), (one, labels[:1]), (ones(2), ones(1)))).all()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from imagemint.studies import advice
-from imagemint.studies.advice import Worth
+from imagemint.studies.advice import Advice, Worth
 from imagemint.studies.results import Study
 from imagemint.studies.statistics import SCORES, Estimate
 from imagemint.studies.verdict import compare, corrected
@@ -160,3 +160,45 @@ def test_an_arm_with_a_recipe_of_its_own_costs_what_that_training_took(tmp_path:
             file.write_text(f'{{"seconds": {seconds / 2}}}\n' * 2)
     minutes = {each.what.split(":")[0]: each.minutes for each in advice.advice(study)}
     assert minutes["pca"] == pytest.approx(1 + 1) and minutes["mix+classic"] == pytest.approx(1 + 100)
+
+
+def test_a_fourth_budget_is_no_obstacle_and_a_single_repeat_is_the_least_sure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BUDGETS, "80", 80)
+    study = made(tmp_path, mix_classic=10, oversample=-5)
+    found = advice.advice(study)
+    assert [each.what.split(":")[0] for each in found] == [
+        "label as many images again (80 more per class)",
+        "mix+classic",
+        "oversample",
+    ]
+    assert advice.worth(study, "20", "mix+classic", "classic") is not None
+    assert found[2].gain.low is not None and found[2].gain.low < 0
+    right = np.ones((1, TEST), bool)
+    single = compare("80", "mix+classic", "classic", right, ~right, study.labels, CLASSES)  # type: ignore[attr-defined]
+    study.found[:] = [single, *(each for each in study.found if each.arm == "oversample")]  # type: ignore[attr-defined]
+    last = advice.advice(study)[-1]
+    assert last.what.startswith("mix+classic") and last.gain.low is None and not last.sure
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "sure"), [(0.01, 0.001, True), (0.01, 0.0, False), (0.0019, 0.001, False), (0.002, 1e-9, True)]
+)
+def test_a_sure_gain_is_worth_mentioning_and_beyond_chance(value: float, low: float, sure: bool) -> None:
+    assert Advice("x", Estimate(value, low, 0.1), None).sure == sure
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (3.0, 8.0, "were worth 6 more real ones per class (95 % interval 3 to 8)"),
+        (-8.0, -3.0, "as much harm as 5 fewer real ones per class would"),
+        (600.0, 700.0, "over 500"),
+        (490.0, 500.0, "495 more"),
+    ],
+)
+def test_worth_is_said_in_whole_images_with_its_sign(low: float, high: float, said: str) -> None:
+    word: Any = "helps" if low > 0 else "hurts"
+    middle = (low + high) / 2 + 0.1
+    assert said in Worth("10", "mix", 10, Estimate(middle, low, high), 50, word).sentence()

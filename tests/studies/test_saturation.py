@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from imagemint.cli import app
-from imagemint.studies.saturation import Answer, saturation_of
+from imagemint.studies.saturation import Answer, Saturation, saturation_of
+from imagemint.studies.statistics import Curve, Estimate
 from tests.digits import digits, write
 
 N = [10.0, 20.0, 40.0, 80.0]
@@ -66,3 +67,18 @@ def test_the_command_says_it_without_a_recipe(tmp_path: Path) -> None:
     assert facts["saturation"]["sentence"] in " ".join(plain.stdout.split())
     two = CliRunner().invoke(app, [*both, "--out", str(tmp_path / "two"), "--budgets", "5,10"])
     assert "it takes 3 budgets" in " ".join(two.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "answer"),
+    [
+        (0.002, 0.01, "could help"),
+        (0.0019, 0.01, "cannot be told"),
+        (-0.01, 0.002, "cannot be told"),
+        (-0.01, 0.0019, "no measurable help"),
+        (None, None, "too few repeats"),
+    ],
+)
+def test_less_than_a_fifth_of_a_point_is_no_help(low: float | None, high: float | None, answer: Answer) -> None:
+    found = Saturation("real", "accuracy", N, [], Curve(0.1, 0.5, 1), Estimate(0.001, low, high))
+    assert found.answer == answer and "the 80 real images per class would add +0.1 points" in found.sentence()

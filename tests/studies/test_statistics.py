@@ -141,3 +141,48 @@ def test_the_boundary_is_the_last_budget_that_helps() -> None:
     none = "no measurable effect"
     assert statistics.boundary([10, 20], [none, "hurts"]) == (None, None)
     assert statistics.boundary([10, 20], [none, "helps"]) == (20, None)
+
+
+def test_a_rate_between_a_twentieth_and_2_is_found_exactly_in_steps_of_a_fortieth() -> None:
+    n = [5, 10, 20, 50, 100]
+    for rate in (0.05, 0.075, 0.7, 1.0, 1.975, 2.0):
+        truth = Curve(0.05, 0.6, rate)
+        found = fit_curve(n, [truth.error(each) for each in n])
+        assert (found.floor, found.scale, found.rate) == pytest.approx((0.05, 0.6, rate), abs=1e-6)
+
+
+def test_no_number_of_images_reaches_the_floor_of_a_curve_or_moves_a_flat_one() -> None:
+    assert Curve(0.1, 0.5, 1).images(0.1) == Curve(0.1, 0.5, 1).images(0.05) == Curve(0.1, 0, 1).images(0.2) == np.inf
+    assert Curve(0.1, 0.5, 1).images(0.6) == 1 and Curve(0.1, 0.5, 2).error(10) == pytest.approx(0.105)
+
+
+def test_an_interval_of_the_bootstrap_is_that_of_normal_theory() -> None:
+    """Of a plain mean over 40 repeats and 300 images that vary on their own: 95 % within 1.96 standard errors."""
+    rng = np.random.default_rng(0)
+    table = rng.normal(0, 1, (40, 1, 1)) + rng.normal(0, 2, (1, 1, 300)) + np.zeros((1, 2, 1)) + 5
+    found = statistics._bootstrap(lambda means: float(means.mean()), table, 0)
+    reach = 1.96 * np.sqrt(table[:, 0].mean(1).var() / 40 + table[:, 0].mean(0).var() / 300)
+    assert found.low is not None and found.high is not None and found.value == pytest.approx(table.mean())
+    assert found.value - found.low == pytest.approx(reach, rel=0.25)
+    assert found.high - found.value == pytest.approx(reach, rel=0.25)
+    again, other = (statistics._bootstrap(lambda means: float(means.mean()), table, seed) for seed in (0, 1))
+    assert again == found != other
+    two = statistics._bootstrap(lambda means: float(means.mean()), table[:2], 0)
+    assert two.low is not None and two.low < two.value
+
+
+def test_of_more_images_more_is_gained_and_of_none_nothing() -> None:
+    truth, n = Curve(0.05, 0.6, 0.7), [10, 20, 40]
+    errors = np.array([[[truth.error(each)] for each in n]])
+    gains = [statistics.gain_of_more(n, errors, more).value for more in (0, 10, 40, 1e9)]
+    assert gains == pytest.approx([truth.error(40) - truth.error(40 + more) for more in (0, 10, 40, 1e9)], abs=1e-4)
+
+
+def test_the_best_value_of_a_score_is_that_of_a_sure_and_right_classifier() -> None:
+    labels = np.repeat([0, 1, 2], [5, 3, 2])
+    for name, row in statistics.SCORES.items():
+        assert row.per_image(labels, np.eye(3)[labels]).mean() == pytest.approx(row.best), name
+        assert row.per_image(labels, np.eye(3)[(labels + 1) % 3]).mean() < row.best, name
+        assert (row.unit, row.scale) == (("nats", 1) if name == "log-loss" else ("points", 100))
+        assert row.log_probabilities == (name == "log-loss")
+    assert statistics.log_likelihood(np.array([0]), np.array([[0.0, 1.0]])) == pytest.approx(np.log(1e-7))

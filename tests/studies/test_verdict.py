@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import stats
 
 from imagemint.studies.verdict import Difference, compare, corrected, interval, points
 
@@ -150,3 +153,68 @@ def test_a_single_repeat_is_not_corrected() -> None:
         "too few repeats",
         "helps",
     ]
+
+
+@pytest.mark.parametrize(("repeats", "images"), [(2, 40), (3, 25), (8, 60)])
+def test_intervals_are_those_of_the_mean_squares_of_a_two_way_table(repeats: int, images: int) -> None:
+    """Written out from Searle, Casella & McCulloch 1992, ch. 4, with Satterthwaite's degrees of freedom."""
+    rng = np.random.default_rng(repeats)
+    for _ in range(20):
+        table = gaussian(rng, repeats, images) * 0.1 + 0.02
+        mean, n = table.mean(), table.size
+        rest = table - table.mean(1, keepdims=True) - table.mean(0, keepdims=True) + mean
+        freedom = np.array([repeats - 1, images - 1, (repeats - 1) * (images - 1)])
+        squares = np.array(
+            [
+                images * ((table.mean(1) - mean) ** 2).sum(),
+                repeats * ((table.mean(0) - mean) ** 2).sum(),
+                (rest**2).sum(),
+            ]
+        )
+        parts = squares / freedom / n
+        variance = max(parts[0] + parts[1] - parts[2], parts[0], parts[1])
+        df = max(repeats - 1, variance**2 / (parts**2 / freedom).sum())
+        se, found = np.sqrt(variance), interval(table)
+        reach = stats.t.ppf(0.975, df) * se
+        assert (found.mean, found.se) == pytest.approx((mean, se))
+        assert (found.low, found.high) == pytest.approx((mean - reach, mean + reach))
+        assert found.p == pytest.approx(2 * stats.t.sf(abs(mean) / se, df))
+        assert found.detectable == pytest.approx(max(reach + stats.t.ppf(0.8, df) * se, 1 / images))
+        assert (found.repeats, found.images) == (repeats, images)
+
+
+def test_less_than_one_image_can_never_be_seen() -> None:
+    table = np.zeros((20, 50))
+    table[3, 7] = 1  # hardly any variance
+    found = interval(table)
+    assert found.se is not None and 0 < found.se < 1 / 500 and found.detectable == 1 / 50
+
+
+def test_where_no_answer_differs_or_all_differ_alike_the_rule_of_three_speaks() -> None:
+    for value, word in ((0, "no measurable effect"), (1, "helps"), (-1, "hurts")):
+        found = interval(np.full((3, 40), value))
+        assert (found.low, found.high) == pytest.approx((value - 3 / 40, value + 3 / 40)) and found.word == word
+        assert found.p == pytest.approx(np.exp(-abs(value) * 40))
+
+
+def test_one_image_or_one_repeat_has_no_interval_and_two_of_both_have_one() -> None:
+    for shape in ((1, 9), (9, 1), (1, 1)):
+        assert interval(np.zeros(shape)).low is None and interval(np.zeros(shape)).p is None
+    assert interval(np.array([[0.0, 1.0], [1.0, 1.0]])).low is not None
+
+
+def test_small_p_values_are_said_as_such() -> None:
+    found = report(np.random.default_rng(7), [0.1])[0]
+    said = {p: replace(found, p=p, comparisons=3).sentence() for p in (0.0234, 0.001, 0.00099)}
+    assert "; p 0.023, corrected for 3 comparisons" in said[0.0234] and "; p 0.001, c" in said[0.001]
+    assert "; p below 0.001, corrected" in said[0.00099]
+
+
+def test_other_scores_are_said_in_their_unit_and_a_chosen_yardstick_as_chosen() -> None:
+    right = np.random.default_rng(0).random((3, 50)) < 0.8
+    values = np.full((3, 50), 0.5) + right, np.full((3, 50), 0.25) + right
+    found = compare("10", "mix", "real", right, right, np.zeros(50, int), 1, score="log-loss", values=values)
+    assert found.interval.mean == pytest.approx(0.25) and found.word == "helps"
+    assert "+0.250 nats of log likelihood" in found.sentence() and "chosen" not in found.sentence()
+    other = compare("10", "mix", "real", right, right, np.zeros(50, int), 1, chosen=True)
+    assert "the best arm without other images" in other.sentence() and "seen 6.0 points" in other.sentence()

@@ -1,0 +1,182 @@
+"""What is read off the rows of a study, row by row: on rows and answers that were made up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from imagemint.studies import rows as cells
+from imagemint.studies.arms import FREE, Images
+from imagemint.studies.plan import CHOICES, images_of, make_plan
+from imagemint.studies.results import Study
+from imagemint.studies.verdict import Difference
+
+LABELS = np.arange(40) % 2
+
+
+class Told(Study):
+    """Every arm is right about as many of the test images as `told` says, the same in every repeat."""
+
+    told: dict[tuple[str, str], int]
+
+    @property
+    def test_labels(self) -> np.ndarray:
+        return LABELS
+
+    def predictions(self, budget: str, repeat: int, arm: str) -> np.ndarray:
+        return np.where(np.arange(40) < self.told[budget, arm], LABELS, 1 - LABELS)
+
+
+def told(budgets: Sequence[str], arms: Sequence[str], repeats: int = 2, **right: int) -> Told:
+    rows = [
+        SimpleNamespace(budget=b, repeat=r, arm=a, key=(b, r, a), n_real=2 * int(b), validation=None, seconds=1.0)
+        for b in budgets
+        for r in range(repeats)
+        for a in arms
+    ]
+    facts = SimpleNamespace(
+        extent=SimpleNamespace(budgets=tuple(budgets), arms=tuple(arms), repeats=repeats),
+        about=SimpleNamespace(classes=["a", "b"]),
+        settings=SimpleNamespace(score=None),
+    )
+    made = Told(Path("nowhere"), cast(Any, facts), cast(Any, rows))
+    object.__setattr__(made, "told", {(b, a): right.get(f"{a}{b}", right.get(a, 20)) for b in budgets for a in arms})
+    return made
+
+
+def test_progress_counts_the_rows_that_are_wanted() -> None:
+    study = told(["5", "10"], ["real", "classic"], 3)
+    assert study.progress == (12, 12)
+    study.rows.pop()
+    study.rows.append(cast(Any, SimpleNamespace(key=("20", 0, "real"))))  # of a budget that is no longer wanted
+    assert study.progress == (11, 12)
+
+
+def test_repeats_are_those_that_all_arms_have() -> None:
+    study = told(["5"], ["real", "classic"], 3)
+    study.rows[:] = [row for row in study.rows if row.key != ("5", 1, "classic")]
+    assert study.repeats("5", "real") == [0, 1, 2] and study.repeats("5", "real", "classic") == [0, 2]
+    assert study.repeats("5", "mix") == study.repeats("7", "real") == study.repeats("5") == []
+
+
+def test_the_free_arm_of_the_best_validation_is_the_yardstick() -> None:
+    study = told(["5", "10"], ["classic", "strong", "mix+classic"], 3, strong=22)
+    for row in study.rows:
+        marks = {"classic": 0.5, "strong": 0.6, "mix+classic": 0.9}  # the last is not free
+        row.validation = marks[row.arm] + 0.01 * row.repeat if row.budget == "5" else 0.7 - marks[row.arm]
+    assert study.validations("5") == pytest.approx({"classic": 0.51, "strong": 0.61})
+    assert (study.best_free("5"), study.best_free("10")) == ("strong", "classic")
+    study.rows[1].validation = None  # strong, repeat 0: only shared repeats count
+    assert study.validations("5") == pytest.approx({"classic": 0.515, "strong": 0.615})
+    found = study.difference("5", "mix+classic", FREE)
+    assert found is not None and (found.baseline, found.chosen) == ("strong", True)
+    assert found.interval.mean == pytest.approx(-2 / 40)
+    other = study.difference("10", "mix+classic", FREE)
+    assert other is not None and other.baseline == "classic" and other.interval.mean == 0
+    for row in study.rows:
+        row.validation = None
+    assert study.validations("5") == {} and study.best_free("5") is None
+
+
+def test_more_real_images_are_compared_with_the_budget_before() -> None:
+    study = told(["5", "10", "20"], ["real"], real5=10, real10=20, real20=26)
+    found = study.saturation()
+    assert isinstance(found, Difference) and (found.budget, found.baseline) == ("20", "real at 10")
+    assert found.interval.mean == pytest.approx(6 / 40)
+    assert told(["5"], ["real"]).saturation() is None and told(["5", "10"], ["classic"]).saturation() is None
+
+
+def test_numbers_per_class_errors_and_confusion_are_those_of_the_arm_that_is_asked_for() -> None:
+    study = told(["5", "10"], ["real", "classic"], real=30, classic=10)
+    for row in study.rows:
+        row.n_real += row.arm == "classic"
+    assert study.per_class("real", ["5", "10"]) == [5, 10] and study.per_class("classic", ["5"]) == [5.5]
+    assert study.errors(["5", "10"], "real", [0, 1]).mean((0, 2)) == pytest.approx([0.25, 0.25])
+    assert study.confusion("5", "real") == pytest.approx(np.array([[0.75, 0.25], [0.25, 0.75]]))
+    level, accuracy = study.level("5", "classic"), study.accuracy("5", "classic")
+    assert level is not None and accuracy is not None and level.mean == accuracy.mean == 0.25
+    assert study.level("7", "classic") is None and study.yardstick == "classic"
+
+
+# --- rows ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_quarter_of_every_class_is_held_out_and_learned_from_is_the_rest() -> None:
+    labels = np.repeat([0, 1, 2, 3], [40, 10, 2, 1])
+    pixels = np.arange(53, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    sources = SimpleNamespace(real=Images(pixels, labels), classes=list("abcd"), seed=3)
+    seen: dict[str, Images] = {}
+
+    class Sure:
+        history: list[Any] = []  # noqa: RUF012
+
+        def log_probabilities(self, asked: np.ndarray) -> np.ndarray:
+            with np.errstate(divide="ignore"):
+                return np.log(np.eye(4)[labels[asked.ravel()]])
+
+    def teach(arm: Any, learned: Any, advance: Any, purpose: str, watched: dict[str, Images]) -> Any:
+        assert purpose == "choice"
+        seen.update(learned=learned, others=watched["validation"])
+        return Sure()
+
+    arm: Any = SimpleNamespace(images=lambda given: given.real)
+    plan = make_plan(None, arms=["real"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cells, "replace", lambda given, real: SimpleNamespace(real=real))
+        found = cells._held_out(arm, cast(Any, sources), plan, cast(Any, teach), cast(Any, None))
+    assert found is not None and found[0] == 1
+    assert np.bincount(seen["others"].labels, minlength=4).tolist() == [10, 2, 1, 0]
+    both = np.concatenate([seen["learned"].pixels, seen["others"].pixels]).ravel()
+    assert sorted(both.tolist()) == list(range(53))
+    assert (seen["learned"].labels == labels[seen["learned"].pixels.ravel()]).all()
+
+
+def test_a_length_is_a_factor_of_what_the_plan_says_and_one_image_at_least() -> None:
+    assert cells._length(100, {}) == 100 and cells._length(101, {"length": 0.5}) == 50
+    assert cells._length(100, {"length": 2.0, "learning-rate": 3.0}) == 200 and cells._length(0, {}) == 1
+
+
+def test_looks_are_taken_at_250_images_at_most() -> None:
+    plan = make_plan(None, arms=["real"])
+    for n in (1, 249, 250, 251, 600):
+        images = Images(np.arange(n).reshape(-1, 1, 1, 1), np.arange(n) % 7)
+        some = cells._some(images, plan)
+        rows = some.pixels.ravel()
+        assert len(rows) == min(n, 250) and (np.diff(rows) > 0).all() and np.array_equal(some.labels, rows % 7)
+
+
+def test_the_floor_always_says_the_most_frequent_class_of_what_was_learned() -> None:
+    test = SimpleNamespace(labels=np.array([0, 1, 1, 2]))
+    found = cells._most_frequent(
+        np.array([1, 1, 1, 0, 2]), cast(Any, SimpleNamespace(classes=list("abc"), test=test))
+    )
+    assert (found.predictions == 1).all() and found.accuracy == 0.5
+    assert np.exp(found.log_probabilities[0]) == pytest.approx([0.2, 0.6, 0.2])
+    assert cells._by_class(found) == [0, 1, 0]
+    assert cells._of_label(found) == pytest.approx(np.log([0.2, 0.6, 0.6, 0.2]))
+
+
+def test_a_soft_image_shows_its_most_probable_class() -> None:
+    soft = SimpleNamespace(pixels=None, labels=np.array([[0.2, 0.8], [0.9, 0.1]]))
+    assert cells._certain(cast(Any, soft)).labels.tolist() == [1, 0]
+
+
+# --- plans --------------------------------------------------------------------------------------------------------
+
+
+def test_what_may_be_chosen_is_as_it_is_less_or_more() -> None:
+    for name, (usual, less, more) in CHOICES.items():
+        assert usual == 1 and 0 < less < 1 < more, name
+    _, less, more = CHOICES["learning-rate"]
+    assert less * more == pytest.approx(1) and more == 3
+
+
+def test_a_budget_takes_what_it_says_of_a_class() -> None:
+    assert [images_of(budget, 57) for budget in ("1", "10", "57", "58", "all")] == [1, 10, 57, 57, 57]
+    assert [images_of(budget, 57) for budget in ("0.1%", "10%", "50%", "100%")] == [1, 6, 28, 57]
+    assert images_of("10%", 0) == images_of("all", 0) == images_of("3", 0) == 0
