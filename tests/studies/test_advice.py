@@ -107,6 +107,18 @@ def test_nothing_is_claimed_that_verdict_and_interval_do_not_carry(low: float, h
     assert "cannot be told from 0" in found.sentence()
 
 
+def test_what_adds_no_image_is_named_and_not_counted() -> None:
+    found = Worth("20", "strong", 0, Estimate(7.0, 4.0, 11.0), 100, "helps").sentence()
+    assert "arm strong was worth 7 more real ones per class" in found and "0 added" not in found
+
+
+def test_an_interval_without_0_says_why_it_is_no_claim() -> None:
+    found = Worth("10", "mix", 10, Estimate(3.0, 1.0, 6.0), 50, "no measurable effect").sentence()
+    assert "cannot be told from 0" in found and "uncorrected" in found
+    across = Worth("10", "mix", 10, Estimate(3.0, -1.0, 6.0), 50, "no measurable effect").sentence()
+    assert "uncorrected" not in across
+
+
 def test_a_number_far_beyond_the_range_is_not_said() -> None:
     found = Worth("10", "mix", 10, Estimate(float("inf"), 30, float("inf")), 50, "helps")
     assert "worth over 500 more real ones per class (95 % interval 30 to over 500)" in found.sentence()

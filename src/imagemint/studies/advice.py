@@ -43,18 +43,23 @@ class Worth:
 interval 1 to 8).'
         """
         value, low, high = self.images.value, self.images.low, self.images.high
-        added = counted(round(self.added), "minted image" if find_arm(self.arm).minted else "added image")
+        what, was = f"arm {self.arm}", "was"  # augmentation, weights: nothing is added that could be counted
+        if self.added:
+            kind = "minted image" if find_arm(self.arm).minted else "added image"
+            what, was = f"{counted(round(self.added), kind)} per class", "were"
         where = f"With {budget_in_words(self.budget)}, "
         if low is None or high is None:
-            worth = f"{added} per class were worth {self._number(value)} more real ones per class"
+            worth = f"{what} {was} worth {self._number(value)} more real ones per class"
             return f"{where}{worth} in one repeat, which says nothing about chance."
-        between = f"(95 % interval {self._number(low)} to {self._number(high)})"
+        between = f"95 % interval {self._number(low)} to {self._number(high)}"
         if self.word == "helps" and low > 0:
-            return f"{where}{added} per class were worth {self._number(value)} more real ones per class {between}."
+            return f"{where}{what} {was} worth {self._number(value)} more real ones per class ({between})."
         if self.word == "hurts" and high < 0:
             fewer = f"{self._number(-value)} fewer real ones per class"
-            return f"{where}{added} per class did as much harm as {fewer} would have done {between}."
-        return f"{where}the worth of {added} per class cannot be told from 0 real ones {between}."
+            return f"{where}{what} did as much harm as {fewer} would have done ({between})."
+        if low > 0 or high < 0:  # the verdict is corrected for the number of comparisons, the interval is not
+            between += ", uncorrected for the number of comparisons"
+        return f"{where}the worth of {what} cannot be told from 0 real ones ({between})."
 
     def _number(self, images: float) -> str:
         """Images per class; what lies far beyond the range studied is not said as a number."""
