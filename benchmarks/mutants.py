@@ -65,7 +65,7 @@ TESTS: dict[str, str] = {
     "studies/saturation.py": "tests/studies/test_saturation.py tests/studies",
     "studies/plan.py": "tests/studies/test_reading.py tests/studies/test_plan.py tests/studies",
     "studies/discriminators.py": "tests/studies/test_discriminators.py tests/studies",
-    "studies/arms.py": "tests/studies/test_arms.py tests/studies",
+    "studies/arms.py": "tests/studies/test_reading.py tests/studies/test_arms.py tests/studies",
 }
 
 
@@ -93,6 +93,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="results, one JSON line per mutant")
     parser.add_argument("--only", default="", help="files whose path holds this text")
     parser.add_argument("--again", action="store_true", help="try the survivors of --out again, and nothing else")
+    parser.add_argument(
+        "--quick", action="store_true", help="run the test files named in TESTS alone, not the folders after them"
+    )
     parser.add_argument("--report", action="store_true", help="print what is in --out, and try nothing")
     options = parser.parse_args()
     if not options.report:
@@ -100,6 +103,8 @@ def main() -> None:
         names = {
             file.relative_to(ROOT).as_posix(): tests for file, tests in files.items() if file.name != "__init__.py"
         }
+        if options.quick:  # a tenth of the time; what survives may be noticed by the folder
+            names = {name: only_files(tests) for name, tests in names.items()}
         if options.again:
             drawn = [found for line in newest(options.out) if not line["noticed"] for found in same_change(line)]
         else:
@@ -108,6 +113,15 @@ def main() -> None:
             print(f"{len(drawn)} of {len(every)} mutants of {len(names)} files", flush=True)
         try_all([mutant for mutant in drawn if options.only in mutant.file], names, options)
     report(newest(options.out))
+
+
+def only_files(tests: str) -> str:
+    """Without the folders, if any file is named.
+
+    >>> only_files("tests/studies/test_plan.py tests/studies")
+    'tests/studies/test_plan.py'
+    """
+    return " ".join(each for each in tests.split() if each.endswith(".py")) or tests
 
 
 def newest(out: Path) -> list[dict[str, Any]]:
@@ -177,7 +191,7 @@ def try_all(drawn: list[Mutant], tests: dict[str, str], options: argparse.Namesp
         skipped = shutil.ignore_patterns(".git", ".venv", "experiments", "__pycache__", "*.egg-info", ".*_cache")
         shutil.copytree(ROOT, copy, ignore=skipped)
         usual: dict[str, float] = {}
-        for number, mutant in enumerate(sorted(missing, key=lambda each: each.file), 1):
+        for number, mutant in enumerate(missing, 1):  # as drawn: what is done so far is a sample too
             command = tests[mutant.file]
             if command not in usual:
                 started = time.monotonic()
@@ -197,7 +211,7 @@ def tried(copy: Path, mutant: Mutant, command: str, limit: float) -> dict[str, A
         assert mutated is not None, mutant
         change = mutated.splitlines()[mutant.line - 1].strip()
         status = run(copy, command, limit)
-    return {"key": mutant.key, "file": mutant.file, "noticed": status != 0, "change": change}
+    return {"key": mutant.key, "file": mutant.file, "noticed": status != 0, "change": change, "tests": command}
 
 
 def run(copy: Path, tests: str, limit: float) -> int:

@@ -80,6 +80,16 @@ def test_intervals_hold_their_value_and_keep_to_what_is_possible() -> None:
     assert (far["precision"].low, far["precision"].value, far["recall"].value) == (0, 0, 0)
 
 
+def test_an_interval_of_a_share_ends_at_0_and_at_1() -> None:
+    minted = side(20, 5)
+    for right in (1, 59):
+        called = np.where(np.arange(60) < right, minted.labels, (minted.labels + 1) % CLASSES)
+        told = Side(minted.features, minted.labels, called, minted.confidence)
+        found = measures._values(sides(told), MADE, labelled=True)["classifier_score"]
+        assert found.value == right / 60
+        assert (found.low == 0 and 0 < found.high < 0.2) if right == 1 else (found.high == 1 and 0.8 < found.low < 1)
+
+
 def test_an_interval_is_1_96_standard_errors_wide_on_either_side() -> None:
     minted = side(400, 5, wrong=0.5)
     found = measures._values(sides(minted, 400), MADE, labelled=True)["classifier_score"]

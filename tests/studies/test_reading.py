@@ -10,8 +10,9 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from imagemint.studies import arms
 from imagemint.studies import rows as cells
-from imagemint.studies.arms import FREE, Images
+from imagemint.studies.arms import ARMS, FREE, Images, Need, Sources, known
 from imagemint.studies.plan import CHOICES, images_of, make_plan
 from imagemint.studies.results import Study
 from imagemint.studies.verdict import Difference
@@ -180,3 +181,112 @@ def test_a_budget_takes_what_it_says_of_a_class() -> None:
     assert [images_of(budget, 57) for budget in ("1", "10", "57", "58", "all")] == [1, 10, 57, 57, 57]
     assert [images_of(budget, 57) for budget in ("0.1%", "10%", "50%", "100%")] == [1, 6, 28, 57]
     assert images_of("10%", 0) == images_of("all", 0) == images_of("3", 0) == 0
+
+
+# --- arms ---------------------------------------------------------------------------------------------------------
+
+KINDS = {"real": 1, "minted": 2, "pack": 3}  # the value of every pixel
+
+
+def sources(real: Sequence[int] = (6, 4), share: float = 0.5) -> Sources:
+    def images(kind: str, counts: Sequence[int]) -> Images:
+        return Images(np.full((sum(counts), 1, 2, 2), KINDS[kind], np.uint8), np.repeat([0, 1], counts))
+
+    sure = lambda pixels: np.tile([0.75, 0.25], (len(pixels), 1))  # noqa: E731
+    return Sources(
+        images("real", real), images("minted", (5, 5)), images("pack", (3, 7)), ["a", "b"], share, {"a": 0.5}, 0, sure
+    )
+
+
+@pytest.mark.parametrize("name", [*ARMS, "mix:2", "share:50", "pack:more.pack"])
+def test_an_arm_learns_from_what_it_says_and_counts_it(name: str) -> None:
+    arm = known(name)
+    assert arm is not None
+    assert (arm.minting is not None) == arm.minted or arm.discriminator
+    assert arm.free <= (arm.learns_from == ("real",)) and set(arm.against) <= {*ARMS, FREE} - {name}
+    if arm.images is None:
+        assert not arm.learns_from or arm.discriminator
+        return
+    given = sources()
+    found = arm.images(given)
+    values = found.pixels[:, 0, 0, 0]
+    if name.startswith("noisy"):
+        values = np.where(values == 1, 1, 2)
+    assert set(values.tolist()) == {KINDS[kind] for kind in arm.learns_from}
+    if "share" not in name:
+        assert found.n_real == arm.real * 10 and found.n_added == arm.added * 10
+    assert found.n_real <= (values == 1).sum() and found.n_added <= (values != 1).sum()
+    assert len(found.labels) == len(found.pixels)
+    if found.labels.ndim == 2:
+        assert found.labels.sum(1) == pytest.approx(1)
+
+
+def test_every_class_counts_the_same_by_repeats_or_by_weights() -> None:
+    given = sources(real=(9, 3))
+    assert np.bincount(arms.oversampled(given).labels).tolist() == [9, 9]
+    weighed = arms.weighted(given)
+    assert weighed.weights is not None
+    assert np.bincount(weighed.labels, weighed.weights) == pytest.approx([weighed.weights.sum() / 2] * 2)
+
+
+@pytest.mark.parametrize(
+    ("real", "other", "share", "times"),
+    [
+        (100, 100, 0.5, (1, 1)),
+        (10, 100, 0.5, (10, 1)),
+        (100, 10, 0.5, (1, 10)),
+        (100, 100, 0.75, (3, 1)),
+        (100, 100, 0.2, (1, 4)),
+        (7, 100, 0.1, (2, 1)),
+    ],
+)
+def test_the_share_of_real_images_is_about_what_is_asked_for(
+    real: int, other: int, share: float, times: tuple[int, int]
+) -> None:
+    found = arms.times_seen(real, other, share)
+    assert found.tolist() == [times[0]] * real + [times[1]] * other
+
+
+def test_what_is_minted_follows_from_the_real_images() -> None:
+    need = Need({"a": 10, "b": 4, "c": 5}, None, (), {"b": 0.5})
+    asked = need._replace(per_class=7)
+    assert arms.as_many(need) == need.real and set(arms.as_many(asked).values()) == {7}
+    assert arms.filling(need) == arms.filling(asked) == {"a": 0, "b": 6, "c": 5}
+    assert arms.for_rare(need) == {"a": 0, "b": 6, "c": 0} and arms.for_rare(asked) == {"a": 0, "b": 7, "c": 0}
+    assert arms.for_rare(need._replace(rare=("c",))) == {"a": 0, "b": 0, "c": 5}
+    assert arms.times_as_many(0.5)(need) == {"a": 5, "b": 2, "c": 2}
+    assert arms.times_as_many(0.01)(need) == {"a": 1, "b": 1, "c": 1}
+    assert arms.missing(lambda given: given.shares)(need) == {"a": 0, "b": 2, "c": 0}
+    assert arms.missing(lambda _: {"*": 0.1})(need) == {"a": 9, "b": 3, "c": 4}
+    assert [arms.kept_of(n, 0.1) for n in (0, 1, 3, 50)] == [0, 1, 1, 5]
+    assert arms.share_of({"a": 0.4, "*": 0.1}, "a") == 0.4 and arms.share_of({"a": 0.4, "*": 0.1}, "b") == 0.1
+    assert arms.share_of({"a": 0.4}, "b") == 1
+    assert arms.unequal([10, 5]) and not arms.unequal([10, 6]) and not arms.unequal([7, 7])
+
+
+def test_arguments_of_arms_have_bounds() -> None:
+    there = ["mix:0.001", "mix:1000", "share:0.1", "share:100", "pack:x"]
+    absent = [
+        "mix:0",
+        "mix:1000.001",
+        "mix:-1",
+        "mix:two",
+        "mix:",
+        "share:0",
+        "share:100.1",
+        "share:",
+        "pack:",
+        "real:2",
+    ]
+    assert all(known(name) for name in there) and not any(known(name) for name in absent)
+    assert known("mix:2") is known("mix:2")  # what is minted for it is known again
+
+
+def test_comparisons_begin_with_the_best_rival_that_is_free() -> None:
+    assert arms.in_order(["pack:x", "mix", "real", "mix", "floor"]) == ("floor", "real", "mix", "pack:x")
+    found = arms.comparisons(arms.USUAL)
+    assert found[0] == ("mix+strong", FREE) and all(base in {*arms.USUAL, FREE} for _, base in found)
+    assert len(found) == len(set(found)) and found[-1][1] == "real"
+    assert arms.free_arms(["classic", "strong", "mix+classic"]) == ["classic", "strong"]
+    assert arms.free_arms(["classic", "mix+classic"]) == [] == arms.free_arms(["classic", "strong"])
+    assert all(base != FREE for _, base in arms.comparisons(["classic", "mix+classic"]))
