@@ -13,6 +13,8 @@ from torch import Tensor
 
 from imagemint.augment import AUGMENTATIONS, classic, mix
 from imagemint.classifiers import LeNet, evaluate, features, train_classifier
+from imagemint.classifiers.training import Agreement
+from imagemint.data.batches import Batches
 from imagemint.images import to_images
 from tests.digits import digits, write
 
@@ -106,3 +108,29 @@ def test_targets_that_mixing_changes_are_what_is_learned() -> None:
 
     net = train_classifier(pixels, labels, 10, images_seen=1280, seed=1, mix=all_threes)
     assert (net.log_probabilities(pixels).argmax(1) == 3).all()
+
+
+def test_views_that_nobody_is_sure_of_change_nothing_and_others_do() -> None:
+    pixels, labels = digits(300)
+    strong = partial(classic, flips=False)
+    train = partial(train_classifier, pixels[:60], labels[:60], 10, images_seen=640, seed=3, augment=classic)
+    alone = train().weights_hash()
+    for silent in (Agreement(pixels, strong, threshold=1.1), Agreement(pixels, strong, threshold=0, weight=0)):
+        assert train(agreement=silent).weights_hash() == alone
+    assert train(agreement=Agreement(pixels, strong, threshold=0.1)).weights_hash() != alone
+    assert train(order=Batches(60, 1)).weights_hash() != alone
+
+
+def test_views_are_named_alike_by_a_network_that_has_learned_it() -> None:
+    pixels, labels = digits(600)
+    train = partial(train_classifier, pixels[:60], labels[:60], 10, images_seen=2560, seed=0, augment=classic)
+
+    def disagreement(weight: float) -> float:
+        """Cross-entropy of a changed view against what the network says of the image itself."""
+        net = train(agreement=Agreement(pixels[60:], classic, threshold=0.1, weight=weight))
+        views = classic(to_images(torch.from_numpy(pixels[60:])), torch.Generator().manual_seed(5))
+        found = net.log_probabilities(((views + 1) * 127.5).round().to(torch.uint8).numpy())
+        named = net.log_probabilities(pixels[60:]).argmax(1)
+        return float(-found[np.arange(len(named)), named].mean())
+
+    assert disagreement(1.0) < 0.9 * disagreement(0.0)

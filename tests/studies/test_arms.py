@@ -99,6 +99,78 @@ def test_a_teacher_labels_minted_images_and_nothing_else() -> None:
     assert made("soft-real", teacher=teacher).n_added == 0 and given == [100, 0]
 
 
+def test_consistent_arms_use_no_label_of_a_minted_image_and_its_control_no_minted_image() -> None:
+    found, control = made("consistent"), made("consistent-real")
+    real = sources().real
+    assert np.array_equal(found.pixels, real.pixels) and np.array_equal(found.labels, real.labels)
+    assert (
+        found.unlabelled is not None and found.unlabelled.min() == 100 and (found.n_real, found.n_added) == (21, 21)
+    )
+    assert np.array_equal(control.unlabelled, real.pixels) and (control.n_real, control.n_added) == (21, 0)
+    assert np.array_equal(made("consistent-real", minted=None).unlabelled, real.pixels)
+
+
+def test_the_half_nearest_the_boundary_is_kept_of_each_class() -> None:
+    real = sources().real
+    sure = np.linspace(0.4, 1, 21)  # of the class that was asked for: of each class the first half is nearer
+
+    def teacher(pixels: np.ndarray) -> np.ndarray:
+        found = np.repeat((1 - sure)[:, None] / 2, 3, 1)
+        found[np.arange(21), real.labels] = sure
+        assert pixels.min() == 100  # minted images alone
+        return found
+
+    found = made("boundary", teacher=teacher)
+    kept = [*range(6), *range(12, 15), *range(18, 20)]  # 6 of 12, 3 of 6, 2 of 3
+    assert np.unique(found.pixels[21:, 0, 0, 0]).tolist() == [100 + k for k in kept]
+    assert found.n_added == len(kept) and np.array_equal(
+        found.labels[21:], real.labels[found.pixels[21:, 0, 0, 0] - 100]
+    )
+
+    def wrong(pixels: np.ndarray) -> np.ndarray:  # as far on the other side as the least sure one is on this
+        return teacher(pixels)[:, [1, 2, 0]]
+
+    flipped = made("boundary", teacher=wrong)
+    assert flipped.n_added == len(kept) and flipped.pixels[21, 0, 0, 0] == 100
+
+
+def test_a_share_that_rises_repeats_no_image() -> None:
+    found = made("mix+classic", rising=True, real_share=0.3)
+    assert (found.rising, found.n_real, found.n_added, len(found.labels)) == (0.3, 21, 21, 42)
+    assert made("mix+classic", real_share=0.3).rising is None
+    none = Images(np.zeros((0, 1, 4, 4), np.uint8), np.zeros(0, np.int64))
+    assert made("mix+classic", rising=True, minted=none).rising is None
+    assert made("balanced", rising=True).rising is None  # it sees every image equally often
+
+
+def test_shares_of_a_study(packs: tuple[Pack, Pack], tmp_path: Path) -> None:
+    quick: dict[str, Any] = {**QUICK, "arms": ["classic", "mix+classic", "consistent", "boundary"], "budgets": "5"}
+
+    def rows(name: str, **options: Any) -> dict[str, Any]:
+        found = study(packs[0], packs[1], "ppca", tmp_path / name, **{**quick, **options})
+        return {row.arm: row.model_dump(exclude={"seconds"}) for row in found.rows}
+
+    usual = rows("usual", real_share=0.8)
+    assert rows("same", real_share_by_budget={"5": 0.8}) == usual  # by budget or for all: the same share
+    rising = rows("rising", real_share=0.8, real_schedule="rising")
+    for arm in ("classic", "consistent"):  # they mix nothing
+        assert rising[arm] == usual[arm]
+    for arm in ("mix+classic", "boundary"):
+        assert rising[arm]["loss"] != usual[arm]["loss"]
+    page = (tmp_path / "rising" / "report.html").read_text()
+    assert "80% of what it sees at the start is real, and all of it at the end" in page
+    for wrong, message in (
+        ({"real_share_by_budget": ["5=1"]}, "5=1"),
+        ({"real_share_by_budget": "5=0.5,5=0.6"}, "every budget once"),
+        ({"real_share_by_budget": {"50": 0.5}}, "names budget 50"),
+        ({"real_schedule": "falling"}, "real_schedule = falling"),
+        ({"classifier": "linear:net.onnx"}, "arm consistent for a linear probe"),
+        ({"classifier": "linear:net.onnx", "real_schedule": "rising", "arms": "mix"}, "real-schedule rising for"),
+    ):
+        with pytest.raises(StudyError, match=message):
+            make_plan("ppca", **{**quick, **wrong})
+
+
 def test_noise_is_on_the_minted_images_alone() -> None:
     found = made("noisy")
     assert np.array_equal(found.pixels[:21], sources().real.pixels)

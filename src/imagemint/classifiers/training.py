@@ -18,9 +18,10 @@ from imagemint.classifiers.network import Classifier, Network
 from imagemint.classifiers.outside import read_outside
 from imagemint.classifiers.plan import ClassifierPlan
 from imagemint.classifiers.resnet import ResNet
-from imagemint.data.batches import Batches
+from imagemint.data.batches import Batches, RisingBatches
 from imagemint.errors import ArgumentError
 from imagemint.images import to_images
+from imagemint.losses import consistency
 from imagemint.progress import Advance
 
 LINEAR = "linear:"
@@ -59,6 +60,20 @@ CLASSIFIERS: dict[str, Kind] = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """Images without labels of which a network is to say the same in two views (Sohn et al. 2020, FixMatch).
+
+    For each batch of labelled images it sees as many of these. Where it gives a class of the weak view (`augment`, as
+    for labelled images) a probability of `threshold` or more, it learns to name that class in the view `strong`.
+    """
+
+    pixels: np.ndarray  # uint8 [n, c, h, w]
+    strong: Augment
+    threshold: float = 0.95  # Sohn et al. 2020, table 4; over 1: nothing is learned from them
+    weight: float = 1.0  # of the loss, beside that of labelled images; theirs
+
+
 def check_classifier(name: str, channels: int, size: tuple[int, int], images: Iterable[np.ndarray] = ()) -> None:
     """Raise ArgumentError for an unknown classifier and NetworkError for a `linear:FILE` that cannot be used.
 
@@ -88,6 +103,8 @@ def train_classifier(
     weights: np.ndarray | None = None,
     class_weights: np.ndarray | None = None,
     kind: Kind | None = None,
+    order: Batches | RisingBatches | None = None,
+    agreement: Agreement | None = None,
     watched: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
     looks: int = LOOKS,
     advance: Advance = lambda amount=1, note="": None,
@@ -97,16 +114,18 @@ def train_classifier(
     `labels` are int64 `[n]` in 0..classes-1, or soft: float `[n, classes]`, each row a distribution. `weights` (float
     `[n]`) and `class_weights` (float `[classes]`) say how much an image counts; only their proportions matter.
     `kind` stands in place of the plan's row of CLASSIFIERS. `augment` gets images in [-1, 1] and a generator, some
-    batches at a time; `mix` gets what comes of it with float targets `[n, classes]`, and may change both. Sets of
-    labelled images in `watched` are looked at `looks` times over the training, at its end for the last time, and
-    change nothing: see `history` of the result. Initial weights depend on `seed` and the shapes alone, not on the
-    data. `advance` hears of all images.
+    batches at a time; `mix` gets what comes of it with float targets `[n, classes]`, and may change both. `order`
+    says which image comes when; by default each once per epoch. `agreement` adds images without labels. A linear
+    probe takes neither. Sets of labelled images in `watched` are looked at `looks` times, at the end for the last
+    time, and change nothing: see `history` of the result. Initial weights depend on `seed` and the shapes alone, not
+    on the data. `advance` hears of all images.
     """
     plan = plan or ClassifierPlan()
     assert len(pixels) == len(labels) > 0, (len(pixels), len(labels))
     targets = _targets(labels, classes)
     _, channels, h, w = pixels.shape
     if kind is None and plan.classifier.startswith(LINEAR):
+        assert order is None and agreement is None, "a linear probe sees all its images at once"
         network = read_outside(plan.classifier[len(LINEAR) :], channels, (h, w))
         importance = _factors(targets, weights, class_weights)
         probe = train_linear(
@@ -121,7 +140,8 @@ def train_classifier(
     first = plan.learning_rate or kind.learning_rate
     optimizer = kind.optimizer(net.parameters(), first)
     generator = seeds.generator(seed, "classifier augmentation")
-    order = Batches(len(pixels), seeds.derive(seed, "classifier order"))
+    order = order or Batches(len(pixels), seeds.derive(seed, "classifier order"))
+    views = _Views(agreement, augment, seed) if agreement else None
     weighed = weights is not None or class_weights is not None
     factors = torch.from_numpy(_factors(targets, weights, class_weights)).float()
     next_look = images_seen / looks
@@ -140,6 +160,8 @@ def train_classifier(
             if weighed:
                 loss = (loss * factors[picks[part]]).mean()
             optimizer.zero_grad(set_to_none=True)
+            if views is not None:
+                loss = loss + views.loss(net, block + start, len(wanted[part]))
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             seen = min(block + start + plan.batch_size, images_seen)
@@ -149,6 +171,26 @@ def train_classifier(
                 next_look += images_seen / looks
         advance(len(picks))
     return net.eval()
+
+
+class _Views:
+    """The term of an agreement. Its randomness is its own: labelled images are seen as they are without it."""
+
+    def __init__(self, asked: Agreement, weak: Augment | None, seed: int) -> None:
+        self.asked, self.weak = asked, weak
+        self.generator = seeds.generator(seed, "classifier views")
+        self.order = Batches(len(asked.pixels), seeds.derive(seed, "classifier views order"))
+
+    def loss(self, net: Network, images_seen: int, count: int) -> torch.Tensor | float:
+        """The mean over `count` images without labels; 0 where the network is sure of none of them."""
+        images = to_images(torch.from_numpy(self.asked.pixels[self.order.take(images_seen, count)]))
+        with torch.no_grad():
+            named = net.eval()(images if self.weak is None else self.weak(images, self.generator)).log_softmax(1)
+        net.train()
+        strong = self.asked.strong(images, self.generator)
+        if not bool((named.max(1).values.exp() >= self.asked.threshold).any()):
+            return 0.0
+        return self.asked.weight * consistency(named, net(strong), self.asked.threshold).mean()
 
 
 def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:

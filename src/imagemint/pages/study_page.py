@@ -718,14 +718,23 @@ def _method(study: Study) -> Html:
         "Minting": _minting(study) if any(arm.minted for arm in arms) else "",
         "Classifier": f"{_classifier(settings)}. All arms of a subset start from the same weights and see the same "
         f"number of images: {settings.classifier_epochs} times the real ones, at least "
-        f"{settings.classifier_images:,}. With real images and others, about {settings.real_share:.0%} of what it "
-        f"sees is real. Augmentation: {_augmentation(settings.recipe)}.",
+        f"{settings.classifier_images:,}. {_shares(settings)}. Augmentation: {_augmentation(settings.recipe)}.",
         "Intervals": f"{counted(extent.repeats, 'repeat')} crossed with the test images: two-way random effects, t "
         "quantiles. “Could have seen” means: in four of five such studies.",
         "What this does not say": "Another classifier, another recipe or a longer training may give another answer.",
     }
     lines = [join([element("b", f"{what}."), f" {text}"]) for what, text in said.items() if text]
     return join([element("h2", "How this was found"), items(lines)])
+
+
+def _shares(settings: Settings) -> str:
+    """How much of what a classifier sees is real, where it sees other images too."""
+    own = [each.split("=") for each in settings.real_share_by_budget]
+    shares = [f"{float(share):.0%} with {budget_in_words(budget)}" for budget, share in own]
+    share = f"about {settings.real_share:.0%}" + (f" ({listed(shares)})" if shares else "")
+    if settings.real_schedule == "rising":
+        return f"With real images and others, {share} of what it sees at the start is real, and all of it at the end"
+    return f"With real images and others, {share} of what it sees is real"
 
 
 def _other_packs(study: Study) -> str:

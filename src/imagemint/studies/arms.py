@@ -20,6 +20,7 @@ Source = Literal["real", "minted", "pack"]
 RARE = 0.5  # classes with fewer than this share of the largest class's images are rare, where none are named
 UNEQUAL = 2.0  # classes are unequal where the largest has at least so many times the images of the smallest
 NOISE = 25.0  # levels of 255: standard deviation of the noise of arm `noisy`; our choice
+NEAR_BOUNDARY = 0.5  # share of the minted images of each class that arm `boundary` keeps; our choice
 MOST_MINTED = 1000.0  # times the real images
 _NUMBER = re.compile(r"[0-9]{1,4}(\.[0-9]{1,3})?")
 OTHERS = "*"  # in shares of real images per class: every class that is not named
@@ -40,10 +41,11 @@ class Sources:
     minted: Images | None  # what was minted for the arm from them; None where the arm does not learn from it
     pack: Images | None  # the images of the pack that the arm names
     classes: Sequence[str]
-    real_share: float  # of what is seen, where real images are mixed with others
+    real_share: float  # of what is seen, where real images are mixed with others; at the start where it rises
     shares: Mapping[str, float]  # of the real images of each class, 0 to 1, for arm `class-shares`
     seed: int
     teacher: Callable[[np.ndarray], np.ndarray]  # uint8 [n, c, h, w] -> probabilities [n, classes]; learned `real`
+    rising: bool = False  # whether the share of real images rises to 1 over the training
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,8 @@ class TrainingSet:
     n_real: int  # different real images among them
     n_added: int  # different other images among them
     weights: np.ndarray | None = None  # float [n]: how much each image counts in the loss; None: all the same
+    rising: float | None = None  # share of the first `n_real` images at the start, rising to 1; None: all are equal
+    unlabelled: np.ndarray | None = None  # uint8 [m, c, h, w]: to be named alike in two views, see `Agreement`
 
 
 # --- what an arm's classifier is trained on ---------------------------------------------------------------------
@@ -90,7 +94,7 @@ def minted(sources: Sources) -> TrainingSet:
 def real_and_minted(sources: Sources) -> TrainingSet:
     """Both, so that about `real_share` of what is seen is real."""
     assert sources.minted is not None
-    return _mixed(sources.real, sources.minted, sources.real_share)
+    return _mixed_as_asked(sources, sources.minted)
 
 
 def together(sources: Sources) -> TrainingSet:
@@ -106,13 +110,13 @@ def real_and_noisy(sources: Sources) -> TrainingSet:
     pixels, labels = sources.minted
     noise = seeds.rng(sources.seed, "noisy arm").normal(0, NOISE, pixels.shape)
     noisy = Images((pixels + noise).round().clip(0, 255).astype(np.uint8), labels)
-    return _mixed(sources.real, noisy, sources.real_share)
+    return _mixed_as_asked(sources, noisy)
 
 
 def real_and_pack(sources: Sources) -> TrainingSet:
     """The real images and those of another pack, so that about `real_share` of what is seen is real."""
     assert sources.pack is not None
-    return _mixed(sources.real, sources.pack, sources.real_share)
+    return _mixed_as_asked(sources, sources.pack)
 
 
 def softened(sources: Sources) -> TrainingSet:
@@ -120,13 +124,49 @@ def softened(sources: Sources) -> TrainingSet:
     assert sources.minted is not None
     certain = Images(sources.real.pixels, np.eye(len(sources.classes))[sources.real.labels])
     soft = Images(sources.minted.pixels, sources.teacher(sources.minted.pixels))
-    return _mixed(certain, soft, sources.real_share)
+    return _mixed(certain, soft, sources.real_share, rising=sources.rising)
 
 
 def distilled(sources: Sources) -> TrainingSet:
     """The real images, with the teacher's probabilities as labels."""
     pixels = sources.real.pixels
     return TrainingSet(pixels, sources.teacher(pixels), n_real=len(pixels), n_added=0)
+
+
+def agreeing(sources: Sources) -> TrainingSet:
+    """The real images, and the minted ones without their labels."""
+    assert sources.minted is not None
+    minted = sources.minted.pixels
+    unlabelled = minted if len(minted) else None
+    return TrainingSet(*sources.real, n_real=len(sources.real.labels), n_added=len(minted), unlabelled=unlabelled)
+
+
+def agreeing_real(sources: Sources) -> TrainingSet:
+    """The real images, once with and once without their labels."""
+    return replace(real(sources), unlabelled=sources.real.pixels)
+
+
+def near_boundary(sources: Sources) -> TrainingSet:
+    """Real images, and of the minted ones of each class the half of which a teacher of the real ones is least sure.
+
+    By the margin between the class that was asked for and the most probable other one, whichever is larger.
+    """
+    assert sources.minted is not None
+    pixels, labels = sources.minted
+    if not len(labels):
+        return _mixed_as_asked(sources, sources.minted)
+    found = np.array(sources.teacher(pixels), np.float64)
+    rows = np.arange(len(labels))
+    asked = found[rows, labels]
+    found[rows, labels] = 0
+    margin = np.abs(asked - found.max(1))
+    kept = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        nearest = members[np.argsort(margin[members], kind="stable")]
+        kept.append(nearest[: kept_of(len(members), NEAR_BOUNDARY)])
+    chosen = np.sort(np.concatenate(kept))
+    return _mixed_as_asked(sources, Images(pixels[chosen], labels[chosen]))
 
 
 def replaced(shares: Callable[[Sources], Mapping[str, float]]) -> Callable[[Sources], TrainingSet]:
@@ -143,8 +183,15 @@ def replaced(shares: Callable[[Sources], Mapping[str, float]]) -> Callable[[Sour
     return images
 
 
-def _mixed(real: Images, other: Images, real_share: float) -> TrainingSet:
+def _mixed_as_asked(sources: Sources, other: Images) -> TrainingSet:
+    return _mixed(sources.real, other, sources.real_share, rising=sources.rising)
+
+
+def _mixed(real: Images, other: Images, real_share: float, *, rising: bool) -> TrainingSet:
     n_real, n_other = len(real.labels), len(other.labels)
+    if rising and n_other:
+        pixels, labels = (np.concatenate(both) for both in zip(real, other, strict=True))
+        return TrainingSet(pixels, labels, n_real, n_other, rising=real_share)
     times = times_seen(n_real, n_other, real_share) if n_other else np.ones(n_real, np.int64)
     pixels, labels = (np.concatenate(both).repeat(times, axis=0) for both in zip(real, other, strict=True))
     return TrainingSet(pixels, labels, n_real, n_other)
@@ -403,6 +450,26 @@ ARMS: dict[str, Arm] = {
         images=distilled,
         free=False,  # its teacher knows the held-out images that the yardstick is chosen by
     ),
+    "consistent": _mix(
+        "as classic, and of each minted image, without its label, the network must name two views alike (Sohn et al. "
+        "2020)",
+        images=agreeing,
+        against=(FREE, "classic", "consistent-real"),
+        subject="Without their labels, minted images",
+    ),
+    "consistent-real": replace(
+        _augmented(
+            "as classic, and the network must name two views of each image alike (Sohn et al. 2020)", "classic"
+        ),
+        images=agreeing_real,
+    ),
+    "boundary": _mix(
+        "as mix+classic, with the half of the minted images of each class that a teacher of the real ones is least "
+        "sure of",
+        images=near_boundary,
+        against=(FREE, "classic", "mix+classic"),
+        subject="Near the boundary between classes, minted images",
+    ),
     "pca": _mix("as mix+classic, minted by recipe pca", Minting(name="pca", recipe="pca")),
     "ppca": _mix("as mix+classic, minted by recipe ppca", Minting(name="ppca", recipe="ppca")),
     "per-class": _mix("as mix+classic, minted by recipe per-class", Minting(name="per-class", recipe="per-class")),
@@ -437,6 +504,7 @@ ARMS: dict[str, Arm] = {
         subject="In place of a share of the real images, minted images",
     ),
 }
+VIEWS = ("consistent", "consistent-real")  # arms whose classifier names two views of an image alike
 USUAL = (  # the arms of a study that names none
     "floor",
     "real",

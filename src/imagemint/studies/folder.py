@@ -45,6 +45,8 @@ _SINCE = {
     "score",
     "rare",
     "class_shares",
+    "real_share_by_budget",
+    "real_schedule",
 }
 FIRST_SCORE = "accuracy"  # of studies that do not say
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, field_validator
@@ -19,12 +19,13 @@ from imagemint.classifiers.plan import ClassifierPlan, Decay
 from imagemint.errors import RecipeError, StudyError
 from imagemint.recipe import AnyRecipe
 from imagemint.settings import Strict, in_words
-from imagemint.studies.arms import ARMS, FORMS, OTHERS, USUAL, find_arm, in_order, known, needs_recipe
+from imagemint.studies.arms import ARMS, FORMS, OTHERS, USUAL, VIEWS, find_arm, in_order, known, needs_recipe
 from imagemint.studies.statistics import SCORES
 from imagemint.words import counted, split_list
 
 ALL = "all"  # the budget that takes every labelled image
 _BUDGET = re.compile(r"[0-9]{1,9}|[0-9]{1,2}(\.[0-9]{1,3})?%|100%")
+_SHARE = re.compile(r"0?\.[0-9]{1,6}")
 MOST_REPEATS = 1000
 # What may be chosen for a classifier: the values tried, as factors of what the plan says. Our choice.
 CHOICES: dict[str, tuple[float, ...]] = {
@@ -155,6 +156,16 @@ class Settings(Strict):
     real_share: float = Field(
         0.5, gt=0, lt=1, description="Share of real images in what an arm sees that mixes them with others, 0 to 1."
     )
+    real_share_by_budget: tuple[str, ...] = Field(
+        (),
+        description="That share for some budgets, with commas; real-share holds for the others.",
+        json_schema_extra={"metavar": "BUDGET=S,..."},
+    )
+    real_schedule: Literal["constant", "rising"] = Field(
+        "constant",
+        description="How that share goes over a training: constant, or rising in a straight line to 1, so that "
+        "minted images come early and real ones late.",
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of everything random.")
 
     @field_validator("score")
@@ -190,6 +201,28 @@ class Settings(Strict):
                 raise ValueError(f"NAME=P with P above 0 and at most 100, every name once; not {str(each)[:60]!r}")
             found[name.strip()] = float(percent[1])
         return tuple(f"{name}={share:g}" for name, share in found.items())
+
+    @field_validator("real_share_by_budget", mode="before")
+    @classmethod
+    def _shares_by_budget(cls, given: Any) -> tuple[str, ...]:
+        pairs = [f"{name}={value}" for name, value in given.items()] if isinstance(given, dict) else _several(given)
+        found: dict[str, str] = {}
+        for each in pairs:
+            name, _, share = str(each).partition("=")
+            name, share = name.strip(), share.strip()
+            budget = name == ALL or _BUDGET.fullmatch(name)
+            if not budget or not _SHARE.fullmatch(share) or not 0 < float(share) < 1 or name in found:
+                raise ValueError(
+                    "BUDGET=S with S above 0 and below 1, every budget once, such as 10=0.5,all=0.9; "
+                    f"not {str(each)[:60]!r}"
+                )
+            found[name] = share
+        return tuple(f"{name}={float(share):g}" for name, share in found.items())
+
+    def real_share_at(self, budget: str) -> float:
+        """The share of real images at a budget, 0 to 1."""
+        own = dict(each.split("=") for each in self.real_share_by_budget)
+        return float(own[budget]) if budget in own else self.real_share
 
     @property
     def shares(self) -> dict[str, float]:
@@ -280,6 +313,21 @@ def make_plan(recipe: str | Path | AnyRecipe | None, *, saturation: bool = False
             f"classifier-choose {', '.join(plan.classifier_choose)} for a linear probe",
             "augmentation, which is all that a probe has to choose",
             "leave the others out",
+        )
+    unknown = [each for each in plan.real_share_by_budget if each.split("=")[0] not in plan.budgets]
+    if unknown:
+        raise StudyError(
+            f"real-share-by-budget names budget {unknown[0].split('=')[0]}",
+            f"one of {', '.join(plan.budgets)}",
+            "check it, or add the budget",
+        )
+    views = [name for name in plan.arms if name in VIEWS]
+    if plan.classifier.startswith("linear:") and (views or plan.real_schedule == "rising"):
+        found = f"arm {views[0]}" if views else "real-schedule rising"
+        raise StudyError(
+            f"{found} for a linear probe, which sees all its images at once",
+            "a network that learns in steps",
+            "choose another classifier, or leave it out",
         )
     minting = [name for name in plan.arms if needs_recipe(find_arm(name))]
     if minting and plan.recipe is None:

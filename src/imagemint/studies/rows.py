@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from imagemint import seeds
-from imagemint.augment import AUGMENTATIONS, times
+from imagemint.augment import AUGMENTATIONS, Ranges, times
 from imagemint.augment import augment as augmented
 from imagemint.augment import mix as mixed
 from imagemint.classifiers import Classifier, Evaluation, evaluate, train_classifier
 from imagemint.classifiers.network import History
-from imagemint.classifiers.training import CLASSIFIERS, Augment, Kind, Mix
+from imagemint.classifiers.training import CLASSIFIERS, Agreement, Augment, Kind, Mix
 from imagemint.config import load_recipe
+from imagemint.data.batches import RisingBatches
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.rewriting import rewrite
 from imagemint.fitting import train
@@ -37,6 +38,7 @@ from imagemint.studies.plan import CHOICES, StudyPlan, images_of
 SCREENED = 0.5  # share of the drawn images that arm `screened` keeps; no threshold, so that it always ends
 LOOKS, WATCHED = 8, 250  # of the history of a row: how many, and at how many images of each kind at most
 SEEN = "images_seen"
+STRONG_VIEW = replace(AUGMENTATIONS["strong"], harder_share=1.0)  # every view moved far and partly covered
 HELD_OUT = 0.25  # of the images of each class of a subset, to choose the best free arm by
 
 
@@ -73,7 +75,8 @@ def compute_rows(cell: Cell, plan: StudyPlan, material: Material, arms: Sequence
                 minted=(_images(pack) if pack else _none_of(real)) if arm.minting else None,
                 pack=added,
                 classes=material.classes,
-                real_share=plan.real_share,
+                real_share=plan.real_share_at(cell.budget),
+                rising=plan.real_schedule == "rising",
                 shares=plan.shares,
                 seed=_classifier_seed(cell, plan),
                 teacher=lambda pixels: np.exp(teacher().log_probabilities(pixels)),
@@ -220,21 +223,37 @@ def _taught(
     if "learning-rate" in factors:
         usual = (kind or CLASSIFIERS[plan.classifier]).learning_rate
         how = how.model_copy(update={"learning_rate": (how.learning_rate or usual) * factors["learning-rate"]})
+    length, seed = _length(images_seen, factors), plan.seed_for(purpose, cell.budget, cell.repeat)
     return train_classifier(
         taught_with.pixels,
         taught_with.labels,
         len(material.classes),
-        images_seen=_length(images_seen, factors),
-        seed=plan.seed_for(purpose, cell.budget, cell.repeat),
+        images_seen=length,
+        seed=seed,
         plan=how,
         augment=_augmentation(arm, plan, factors.get("augmentation", 1.0)),
         mix=_mixing(arm, factors.get("augmentation", 1.0)),
         weights=taught_with.weights,
         kind=kind,
+        order=_order(taught_with, length, seed),
+        agreement=_agreement(taught_with, plan, factors.get("augmentation", 1.0)),
         watched=watched,
         looks=LOOKS,
         advance=advance,
     )
+
+
+def _order(taught_with: TrainingSet, length: int, seed: int) -> RisingBatches | None:
+    if taught_with.rising is None:
+        return None
+    n_real, n_added = taught_with.n_real, taught_with.n_added
+    return RisingBatches(n_real, n_added, share=taught_with.rising, length=length, seed=seed)
+
+
+def _agreement(taught_with: TrainingSet, plan: StudyPlan, factor: float) -> Agreement | None:
+    if taught_with.unlabelled is None:
+        return None
+    return Agreement(taught_with.unlabelled, _changed(STRONG_VIEW, plan, factor))
 
 
 def _length(images_seen: int, factors: Mapping[str, float]) -> int:
@@ -288,10 +307,12 @@ def _looks(history: History, of_twin: History) -> list[Look]:
 
 
 def _augmentation(arm: Arm, plan: StudyPlan, factor: float) -> Augment | None:
-    if arm.augment == "none":
-        return None
+    return None if arm.augment == "none" else _changed(AUGMENTATIONS[arm.augment], plan, factor)
+
+
+def _changed(ranges: Ranges, plan: StudyPlan, factor: float) -> Augment:
     flips = plan.recipe is not None and plan.recipe.flips
-    return partial(augmented, ranges=times(AUGMENTATIONS[arm.augment], factor), flips=flips)
+    return partial(augmented, ranges=times(ranges, factor), flips=flips)
 
 
 def _mixing(arm: Arm, factor: float) -> Mix | None:
