@@ -63,6 +63,8 @@ def test_the_site_builds_without_a_broken_link() -> None:
     script = ROOT / "docs" / "make_site.py"
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+    hook = [sys.executable, "-m", "doctest", str(ROOT / "docs" / "site_docstrings.py")]
+    assert subprocess.run(hook, capture_output=True, check=False).returncode == 0
     api = (ROOT / "build" / "site" / "docs" / "api" / "index.html").read_text(encoding="utf-8")
     assert "<blockquote>" not in api, "an example that is read as a quotation"
     assert all(f'id="imagemint.{imagemint._HOMES[name]}.{name}"' in api for name in imagemint.__all__)
