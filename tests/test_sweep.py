@@ -286,6 +286,22 @@ def test_another_plan_another_pack_and_a_second_sweep_at_once_are_refused(digits
         sweep(plan, tmp_path / "sweep")
 
 
+def test_a_sweep_of_an_earlier_version_goes_on(digits: Pack, tmp_path: Path) -> None:
+    """It knew nothing of a setting that came later, and described a recipe in other words."""
+    plan = plan_of(digits, recipes=["demo"], variants={"tiny": TINY}, images=64)
+    made = sweep_here(plan, tmp_path / "sweep")
+    file = tmp_path / "sweep" / "facts.json"
+    facts = json.loads(file.read_text())
+    assert facts["recipes"]["demo"].pop("compile") is False
+    facts["recipes"]["demo"] |= {"about": "as it was called", "left_out": None}
+    file.write_text(json.dumps(facts))
+    assert sweep_here(plan, tmp_path / "sweep").rows == made.rows
+    facts["recipes"]["demo"]["compile"] = True
+    file.write_text(json.dumps(facts))
+    with pytest.raises(SweepError, match=r"recipes\.demo\.compile = True, not False"):
+        sweep_here(plan, tmp_path / "sweep")
+
+
 # --- plans ----------------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ import yaml
 
 from imagemint import __version__, files
 from imagemint.arguments import number
-from imagemint.config import load_recipe
+from imagemint.config import load_recipe, saved_recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.remote import on_this_machine
 from imagemint.data.split import split
@@ -27,7 +27,7 @@ from imagemint.methods import method_of, settle
 from imagemint.metrics.measures import Measures, measure
 from imagemint.minting import mint
 from imagemint.progress import say
-from imagemint.recipe import AnyRecipe
+from imagemint.recipe import DESCRIBES, AnyRecipe
 from imagemint.runfolder import Run
 from imagemint.settings import flat
 from imagemint.sweeps.plan import (
@@ -293,18 +293,26 @@ def _known_rows(out: Path, plan: SweepPlan, facts: Facts) -> dict[int, Row]:
             raise SweepError(f"{out} is already there and is no sweep", "a new folder", "choose another --out")
         return {}
     before = open_sweep(out)
-    old, new = (
-        flat({**made.model_dump(mode="json"), **each.model_dump(mode="json", exclude={"imagemint"})})
-        for made, each in ((before.plan, before.facts), (plan, facts))
-    )
+    old, new = (_decisive(made, each) for made, each in ((before.plan, before.facts), (plan, facts)))
     for key in [*old, *(key for key in new if key not in old)]:
-        if old.get(key) != new.get(key) and key not in ("about", "cpus", "gpus"):
+        if old.get(key) != new.get(key):
             raise SweepError(
                 f"{out} holds a sweep with {key} = {old.get(key)}, not {new.get(key)}",
                 "the plan that it was started with",
                 "use the same plan, or another --out",
             )
     return {row.trial: row for row in before.done}
+
+
+def _decisive(plan: SweepPlan, facts: Facts) -> dict[str, Any]:
+    """What must not change while a sweep goes on, by dotted keys, though an earlier version may have written it."""
+    told = {key.partition(".")[0] for key in DESCRIBES}
+    recipes = {
+        name: saved_recipe(tree, f"recipe {name}").model_dump(mode="json", exclude=told)
+        for name, tree in facts.recipes.items()
+    }
+    settings = plan.model_dump(mode="json", exclude={"about", "cpus", "gpus"})
+    return flat({**settings, **facts.model_dump(mode="json", exclude={"imagemint"}), "recipes": recipes})
 
 
 def _write_head(out: Path, plan: SweepPlan, facts: Facts, rows: dict[int, Row]) -> None:
