@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -76,22 +77,55 @@ def _rate(pack: Pack, batches: list[np.ndarray] | None) -> float:
     return len(pack) / (time.process_time() - started)
 
 
-def workers(folder: Path, cells: int) -> None:
-    """One study on a Ray of this machine that has room for two: one cell at a time, then two."""
+def workers(folder: Path, cells: int, turns: int) -> None:
+    """One study on a Ray of this machine that has room for two: one cell at a time, then two, in turns.
+
+    On a busy machine workers wait for a processor. The second ratio leaves out what the busiest worker waited: the
+    wall that a machine with a free processor for each would have shown.
+    """
     digits = imagemint.pack("digits", folder / "digits.pack")
     parts = edit.split(digits, folder / "parts", test=0.5)
     on = fan_out("ray")
     options = {"arms": "real,classic", "budgets": [20], "repeats": cells, "classifier_images": 10_000}
 
-    def study(name: str, jobs: int) -> float:
+    def study(name: str, jobs: int) -> tuple[float, float, list[float]]:
+        before = _main_threads()
         work = lambda: study_rows(  # noqa: E731
             parts["train"], parts["test"], None, folder / name, jobs=jobs, fan_out=on, **options
         )
-        return clocked(work)[0]
+        wall, _ = clocked(work)
+        spent = [(run - before[pid][0], wait - before[pid][1]) for pid, (run, wait) in _main_threads().items()]
+        busiest = max(spent)
+        return wall, wall - busiest[1], sorted((run for run, _ in spent), reverse=True)
 
     study("warm", 2)  # both workers have torch in memory then
-    one, two = study("one", 1), study("two", 2)
-    print(f"{cells} cells: one worker {one:.1f} s, two {two:.1f} s: {one / two:.2f} times")
+    pairs = [(study(f"one {k}", 1), study(f"two {k}", 2)) for k in range(turns)]
+    print(
+        "| workers | wall | wall without waiting for a processor | processor time of each worker |\n|---|---|---|---|"
+    )
+    for pair in pairs:
+        for name, (wall, free, spent) in zip(("one", "two"), pair, strict=True):
+            print(f"| {name} | {wall:.1f} s | {free:.1f} s | {', '.join(f'{each:.1f} s' for each in spent)} |")
+    for what, part in (("by the wall", 0), ("without waiting", 1)):
+        ratios = [one[part] / two[part] for one, two in pairs]
+        print(f"{cells} cells, {what}: {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}) times")
+
+
+def _main_threads() -> dict[int, tuple[float, float]]:
+    """Of the main thread of each worker of Ray below us: seconds that it ran, and that it waited for a processor."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            stat = (folder / "stat").read_text()
+            parents[int(folder.name)] = (int(stat.rpartition(")")[2].split()[1]), stat)
+    found, ours = {}, {os.getpid()}
+    while new := {pid for pid, (parent, _) in parents.items() if parent in ours} - ours:
+        ours |= new
+    for pid in ours:
+        if "(ray::" in parents[pid][1]:
+            run, wait, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+            found[pid] = (int(run) / 1e9, int(wait) / 1e9)
+    return found
 
 
 def main() -> None:
@@ -109,7 +143,7 @@ def main() -> None:
         elif given.what == "shards":
             shards(Path(folder), given.images, given.turns)
         else:
-            workers(Path(folder), given.cells)
+            workers(Path(folder), given.cells, given.turns)
 
 
 if __name__ == "__main__":

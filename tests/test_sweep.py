@@ -334,14 +334,27 @@ def test_the_plans_hold_what_their_sources_tried() -> None:
     assert read_sweep(EXPERIMENTS / "winkler-2018" / "plan.yaml").recipes == road
 
 
+@pytest.mark.parametrize("file", PLANS, ids=lambda file: f"{file.parent.name}-{file.stem}")
 def test_a_plan_that_ships_runs_to_its_end_at_a_small_scale(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: Pack
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: Pack
 ) -> None:
-    """The road of Winkler 2018 on digits in place of MNIST; the packs of a plan count from the current folder."""
+    """On digits in place of its packs: every recipe, the first and the last variant, the first value of each key.
+
+    The packs of a plan count from the current folder.
+    """
     monkeypatch.chdir(tmp_path)
-    resize(digits, "mnist.pack", 28)
-    file = EXPERIMENTS / "winkler-2018" / "plan.yaml"
-    few = {**yaml.safe_load(file.read_text(encoding="utf-8")), "mint": 12, "features": "pixels"}
-    made = sweep_here(make_sweep(few), "out", scale=1e-6)
-    assert [row.state for row in made.rows] == ["done"] * 5, [row.why for row in made.rows]
-    assert all(row.images_seen <= 128 for row in made.rows) and len(made.best()["winners"]) == 1
+    plan = yaml.safe_load(file.read_text(encoding="utf-8"))
+    resize(digits, Path(plan["packs"][0]), 32 if plan["recipes"] == ["wgan-gp"] else 28)
+    first = {key: values[:1] for key, values in plan.get("grid", {}).items()}
+    ends = dict([*(variants := list(plan.get("variants", {}).items()))[:1], *variants[-1:]])
+    small = {
+        "packs": plan["packs"][:1],
+        "grid": first,
+        "variants": ends,
+        "seeds": [0],
+        "mint": 12,
+        "features": "pixels",
+    }
+    made = sweep_here(make_sweep({**plan, **small}), "out", scale=1e-6)
+    assert [row.state for row in made.rows] == ["done"] * count_trials(made.plan), [row.why for row in made.rows]
+    assert len(made.rows) == len(plan["recipes"]) * max(len(ends), 1) and len(made.best()["winners"]) == 1
