@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -153,3 +154,46 @@ def test_of_two_that_make_one_folder_the_second_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ImagemintError, match="is a file"), files.whole_folder(tmp_path / "file" / "x"):
         pass
+
+
+def test_a_file_that_grows_is_read_as_a_whole_one_is_and_each_line_once(tmp_path: Path) -> None:
+    """Whatever is appended between two looks, half a line included; and cut back and written anew."""
+    file = tmp_path / "log.jsonl"
+    growing = files.Growing(file)
+    assert (growing.after(0), growing.lines) == ([], 0)
+    lines = [json.dumps({"k": k, "text": "x" * (k % 7)}) + "\n" for k in range(100)]
+    text = "".join(lines)
+    seen: list[dict[str, object]] = []
+    for end in (3, 40, 41, 700, len(text) - 1, len(text)):
+        file.write_text(text[:end])
+        seen += growing.after(len(seen))
+        assert seen == files.read_lines(file) and growing.lines == len(seen)
+    assert growing.after(100) == []
+    assert growing.after(98) == [json.loads(line) for line in lines[98:]]  # somebody who knows less
+
+    file.write_text("".join(lines[:50]) + '{"k": "new"}\n' * 80)  # cut back, and longer than before
+    assert growing.after(100) == [{"k": "new"}] * 30 and growing.lines == 130
+    file.write_text("".join(lines[:20]))
+    assert growing.after(130) == [] and growing.lines == 20
+    file.unlink()
+    assert growing.after(20) == [] and growing.lines == 0
+    file.write_text('{"k": 1}\n[]\n')
+    with pytest.raises(files.Damaged, match="line 2 is not an object"):
+        growing.after(0)
+
+
+def test_lines_that_were_read_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, parse = tmp_path / "log.jsonl", files.parse_json
+    parsed: list[str] = []
+
+    def counted(text: str) -> object:
+        parsed.append(text)
+        return parse(text)
+
+    monkeypatch.setattr(files, "parse_json", counted)
+    growing = files.Growing(file)
+    for k in range(5):
+        with file.open("a") as out:
+            out.write(f'{{"k": {k}}}\n')
+        growing.after(k)
+    assert len(parsed) == 5

@@ -171,6 +171,7 @@ def test_three_trainers_post_to_one_server_at_once(server: Server, digits: image
     assert [each.wait(250) for each in trainers] == [0, 0, 0]
     for folder in folders:
         run = open_run(folder)
+        track(folder, f"mlflow:{server.uri}")  # what a busy machine had not posted when the training ended
         client, found = on_server(server, run)
         assert same(history(client, found.info.run_id, "loss_d"), run, "loss_d")
         assert found.info.status == "FINISHED"
@@ -250,6 +251,26 @@ def test_training_goes_on_without_the_server(
     assert made.checkpoint_hash == plain.checkpoint_hash and made.log() == plain.log()
     with pytest.raises(TrackingError, match="post later"):
         track(made.path, f"mlflow:{uri}")
+
+
+def test_python_posts_as_the_command_line_does(
+    digits: imagemint.Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same run, and its values on the board; of several processes the first alone posts."""
+    board = f"tensorboard:{tmp_path}/board"
+    made = imagemint.train(digits, "demo", tmp_path / "run", images=320, track=board, **TINY)
+    plain = imagemint.train(digits, "demo", tmp_path / "plain", images=320, **TINY)
+    assert made.checkpoint_hash == plain.checkpoint_hash
+    (folder,) = (tmp_path / "board").iterdir()
+    assert same(scalars(folder, "loss_d"), made, "loss_d", rel=1e-5)
+    monkeypatch.setenv("RANK", "1")
+    with following(tmp_path / "run", f"tensorboard:{tmp_path}/second"):
+        pass
+    assert not (tmp_path / "second").exists()
+    monkeypatch.delenv("RANK")
+    with pytest.raises(TrackingError, match="check the spelling"):
+        imagemint.train(digits, "demo", tmp_path / "refused", track="mlfow", **TINY)
+    assert not (tmp_path / "refused").exists()
 
 
 def test_what_can_never_be_posted_to_is_refused_before_training(other: Any, tmp_path: Path) -> None:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from imagemint.data.packing import pack as pack
     from imagemint.data.split import split as split
     from imagemint.errors import ImagemintError as ImagemintError
-    from imagemint.fitting import train as train
     from imagemint.labelling import label as label
     from imagemint.metrics.measures import Measures as Measures
     from imagemint.metrics.measures import measure as measure
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from imagemint.sweeps.results import Sweep as Sweep
     from imagemint.sweeps.sweep import sweep as sweep
     from imagemint.tracking.follow import track as track
+    from imagemint.tracking.tracked import train as train
 
 # Where each public name lives. They are loaded when first used, so that looking at a pack does not wait for torch.
 _HOMES = {
@@ -73,7 +73,7 @@ _HOMES = {
     "study": "pages.study_page",
     "sweep": "sweeps.sweep",
     "track": "tracking.follow",
-    "train": "fitting",
+    "train": "tracking.tracked",
     "walk": "pages.walk",
 }
 __all__ = sorted(_HOMES)

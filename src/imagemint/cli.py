@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -207,17 +206,17 @@ def train(
     from imagemint.config import load_recipe
 
     progress.if_stopped("the same command with --resume goes on")
-    with _posting(run, track):
-        made = imagemint.train(
-            pack,
-            load_recipe(recipe, _settings(settings)),
-            run,
-            seed=seed,
-            epochs=epochs,
-            images=images,
-            resume=resume,
-            device=device,
-        )
+    made = imagemint.train(
+        pack,
+        load_recipe(recipe, _settings(settings)),
+        run,
+        track=track or (),
+        seed=seed,
+        epochs=epochs,
+        images=images,
+        resume=resume,
+        device=device,
+    )
     for finding in made.findings():
         _print(finding)
     _print(f"{made.path}: {made.images_seen:,} images seen; samples in {made.samples()[-1]}")
@@ -400,8 +399,7 @@ def study(
     from imagemint.cluster import fan_out
 
     options |= {"saturation": saturation, "jobs": jobs, "fan_out": fan_out(on)}
-    with _posting(out, track):
-        made = imagemint.study(pack, test, recipe, out, **options)
+    made = imagemint.study(pack, test, recipe, out, track=track or (), **options)
     if as_json:
         _print_json(made.to_json())
     else:
@@ -494,15 +492,6 @@ def _print(line: object) -> None:
 def _print_json(value: Any) -> None:
     """One JSON object in ASCII, whatever the encoding of the terminal or pipe."""
     print(json.dumps(value, allow_nan=False))
-
-
-def _posting(path: Path, to: list[str] | None) -> AbstractContextManager[None]:
-    """Post what is written at `path` while the block goes on; nothing is loaded where nobody asks for it."""
-    if not to:
-        return nullcontext()
-    from imagemint.tracking.follow import following
-
-    return following(path, to)
 
 
 def _one_line(pack: imagemint.Pack) -> str:

@@ -146,6 +146,41 @@ def read_lines(path: Path, *, limit: int = 16 * SMALL) -> list[dict[str, Any]]:
     return [_object(line, number) for number, line in enumerate(lines, 1)]
 
 
+class Growing:
+    """A file of JSON lines that another process appends to: what was read once is not read again.
+
+    Where the file was cut back or written anew in between, it is read from its beginning.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines, self._end, self._last = 0, 0, b""  # whole lines read, their bytes, and the last of these bytes
+
+    def after(self, known: int, *, limit: int = 16 * SMALL) -> list[dict[str, Any]]:
+        """The lines after the first `known`; then `lines` is how many there are. Raises Damaged, as `read_lines`."""
+        if not os.path.lexists(self.path):
+            self.lines, self._end, self._last = 0, 0, b""
+            return []
+        with open_regular(self.path) as file:
+            file.seek(max(self._end - _SIGN, 0))
+            if known != self.lines or file.read(len(self._last)) != self._last:
+                self.lines, self._end, self._last = 0, 0, b""
+            file.seek(self._end)
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise Damaged(f"holds more than {limit >> 20} MiB")
+        whole = data[: data.rfind(b"\n") + 1]  # what follows the last newline is not finished
+        new = [_object(line, self.lines + number) for number, line in enumerate(whole.split(b"\n")[:-1], 1)]
+        skipped = max(known - self.lines, 0)
+        self.lines += len(new)
+        self._end += len(whole)
+        self._last = (self._last + whole)[-_SIGN:]
+        return new[skipped:]
+
+
+_SIGN = 200  # bytes by whose equality a file is known to be as it was
+
+
 def _object(line: bytes, number: int) -> dict[str, Any]:
     try:
         value = parse_json(line.decode())

@@ -109,13 +109,15 @@ class Run:
 
     def lines(self, name: str) -> list[dict[str, Any]]:
         """The lines of a JSON-lines file of the folder; none where it is not there. Raises RunError."""
-        file = self.path / name
         try:
-            return read_lines(file)
+            return read_lines(self.path / name)
         except Damaged as error:
-            raise RunError(
-                f"{file} {error}", "JSON lines as training writes them", "train into a new folder"
-            ) from None
+            raise self.damaged_lines(name, error) from None
+
+    def damaged_lines(self, name: str, error: Damaged) -> RunError:
+        """What to raise where a JSON-lines file of the folder is damaged."""
+        wanted = "JSON lines as training writes them"
+        return RunError(f"{self.path / name} {error}", wanted, "train into a new folder")
 
     def log(self) -> list[dict[str, Any]]:
         """The lines of log.jsonl: images_seen, loss_d, loss_g, ..."""

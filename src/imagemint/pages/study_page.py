@@ -39,6 +39,7 @@ from imagemint.studies.results import Study as Study
 from imagemint.studies.results import open_study
 from imagemint.studies.statistics import SCORES
 from imagemint.studies.verdict import Difference, Interval, amount, points
+from imagemint.tracking.follow import following
 from imagemint.words import counted, listed, shortened
 
 MAIN_ARMS = ("real", "classic")  # in the enlarged figure, with those that are compared with classic
@@ -53,15 +54,20 @@ def study(
     *,
     jobs: int | None = 1,
     fan_out: FanOut = side_by_side,
+    track: str | Sequence[str] = (),
     **options: Any,
 ) -> Study:
     """`imagemint.studies.study.study`, and then its report: `out`/report.html."""
-    made = studies.study(pack, test, recipe, out, jobs=jobs, fan_out=fan_out, **options)
-    report(made)
+    with following(Path(out), track):
+        made = studies.study(pack, test, recipe, out, jobs=jobs, fan_out=fan_out, **options)
+        report(made)
     return made
 
 
-study.__doc__ = f"{studies.study.__doc__}\n    The report is written into `out` when all rows are there.\n    "
+study.__doc__ = f"""{studies.study.__doc__}
+    The report is written into `out` when all rows are there. `track`: where rows and report are posted meanwhile, as
+    `train` has it.
+    """
 
 
 def report(study: Study | Path | str, *, measures: Measures | None = None) -> Path:

@@ -63,14 +63,17 @@ def track(path: Path | str, to: str | Target, *, checkpoints: bool = False) -> i
 
 
 @contextmanager
-def following(path: Path, to: Sequence[str]) -> Iterator[None]:
+def following(path: Path, to: str | Sequence[str]) -> Iterator[None]:
     """Post the run or study at `path` to each target while the block goes on, from processes of their own.
+
+    Of the processes that torchrun started the first alone posts.
 
     A target that does not answer is said once and costs nothing else: the training goes on, and at its end one line
     says what was not posted and with which command to do so. Raises TrackingError before the block for a target that
     can never be posted to.
     """
-    targets = [target_of(text) for text in dict.fromkeys(to)]
+    first = os.environ.get("RANK", "0") == "0"
+    targets = [target_of(text) for text in dict.fromkeys([to] if isinstance(to, str) else to) if first]
     for target in targets:
         try:
             check(target)

@@ -69,21 +69,35 @@ class News:
 
 def news_of(run: Run, position: Position) -> News:
     """What is there beyond `position`. Raises RunError where the folder is damaged or has gone."""
-    log, watch, findings = run.log(), run.lines("watch.jsonl"), run.findings()
-    values = [each for line in log[position.log :] for each in _numbers(line, "")]
-    looks = watch[position.watch :]
+    log, logged = _new_lines(run, "log.jsonl", position.log)
+    looks, looked = _new_lines(run, "watch.jsonl", position.watch)
+    findings = run.findings()
+    values = [each for line in log for each in _numbers(line, "")]
     values += [each for line in looks for each in _numbers(line, "watch.")]
     samples = [path for path in run.samples() if path.name not in position.samples]
     then = position.model_copy(
         update={
-            "log": max(len(log), position.log),
-            "watch": max(len(watch), position.watch),
+            "log": max(logged, position.log),
+            "watch": max(looked, position.watch),
             "findings": max(len(findings), position.findings),
             "samples": (*position.samples, *(path.name for path in samples)),
             "state": state_of(run),
         }
     )
     return News(values, looks, findings[position.findings :], samples, then)
+
+
+_FILES: dict[Path, files.Growing] = {}  # that this process has read lines of
+
+
+def _new_lines(run: Run, name: str, known: int) -> tuple[list[dict[str, Any]], int]:
+    """The lines after the first `known`, and how many there are in all."""
+    path = (run.path / name).absolute()
+    file = _FILES.setdefault(path, files.Growing(path))
+    try:
+        return file.after(known), file.lines
+    except files.Damaged as error:
+        raise run.damaged_lines(name, error) from None
 
 
 def _numbers(line: dict[str, Any], prefix: str) -> list[Value]:
