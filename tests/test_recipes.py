@@ -49,7 +49,6 @@ class Tiny(NamedTuple):
 TINY = {
     "cdcgan": Tiny(ImageShape(1, 8, 8), {}),
     "small": Tiny(ImageShape(1, 8, 8), {"options": {"width": 4, "embedding": 4}, "smallest": 8}),
-    "photo": Tiny(ImageShape(3, 16, 16), {"options": {"width": 4, "embedding": 4, "features": 16}}),
     "dcgan": Tiny(ImageShape(3, 16, 16), {"smallest": 16}),
     "dense": Tiny(ImageShape(1, 8, 8), {}),
     "conv": Tiny(ImageShape(1, 8, 8), {}),

@@ -3,8 +3,8 @@
     python contender.py PACK AGAINST WORK --recipe photo --seconds 360 [--set options.scales=1] [--rows rows.jsonl]
     python contender.py PACK AGAINST WORK --minted outsider.pack --seconds 360
 
-The training is extended by CHUNK images until the time is over. What is minted has the training pack's proportions of
-classes.
+The training is extended by `--chunk` images until the time is over. What is minted has the proportions of classes of
+the training pack.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from typing import Any
 from imagemint import measure, mint, open_pack, open_run, train
 from imagemint.config import parse_setting
 
-CHUNK = 6400  # images
 MINTED = 900
 
 
-def trained(pack: Path, folder: Path, recipe: str, seconds: float, seed: int, settings: dict[str, Any]) -> float:
+def trained(
+    pack: Path, folder: Path, recipe: str, seconds: float, chunk: int, seed: int, settings: dict[str, Any]
+) -> float:
     """Train into `folder` until so much processor time is spent; gives what was."""
     spent = folder.with_suffix(".seconds")
     used = float(spent.read_text()) if spent.exists() else 0.0
     seen = open_run(folder).images_seen if (folder / "run.json").exists() else 0
     while used < seconds:
-        began, seen = time.process_time(), seen + CHUNK
+        began, seen = time.process_time(), seen + chunk
         train(pack, recipe, folder, seed=seed, images=seen, resume=True, **settings)
         used += time.process_time() - began
         spent.write_text(str(used))
@@ -51,6 +52,7 @@ def main() -> None:
     asked.add_argument("--minted", type=Path)
     asked.add_argument("--name")
     asked.add_argument("--seconds", type=float, default=360)
+    asked.add_argument("--chunk", type=int, default=6400)
     asked.add_argument("--set", action="append", default=[])
     asked.add_argument("--seed", type=int, default=0)
     asked.add_argument("--rows", type=Path, default=Path("rows.jsonl"))
@@ -60,7 +62,7 @@ def main() -> None:
     if minted is None:
         run = args.work / row["name"]
         settings = dict(parse_setting(each) for each in args.set)
-        used = trained(args.pack, run, args.recipe, args.seconds, args.seed, settings)
+        used = trained(args.pack, run, args.recipe, args.seconds, args.chunk, args.seed, settings)
         minted = args.work / f"{row['name']}.pack"
         counts = open_pack(args.pack).counts()
         total = sum(counts.values())

@@ -26,7 +26,6 @@ from imagemint.models import (
     dcgan_fd,
     dense,
     per_class,
-    photo,
     semi,
     small,
     triple,
@@ -62,7 +61,6 @@ MODELS: dict[str, Family] = {
     "began": Family(began.Options, began.build, conditional=False, about=began.ABOUT, redraws=True),
     "triple": Family(triple.Options, triple.build, conditional=True, about=triple.ABOUT, classifies=True),
     "semi": Family(semi.Options, semi.build, conditional=False, about=semi.ABOUT),
-    "photo": Family(photo.Options, photo.build, conditional=True, about=photo.ABOUT),
     "per-class": Family(per_class.Options, per_class.build, conditional=True, about=per_class.ABOUT),
 }
 

@@ -46,6 +46,11 @@ class Options(Strict):
     spectral_norm: bool = Field(
         False, description="every layer of D is divided by its largest singular value (Miyato et al. 2018)"
     )
+    start: Literal["torch", "he"] = Field(
+        "torch",
+        description="D's first weights; torch: PyTorch's own, with which D hardly tells one image from another; "
+        "he: of a size that keeps what images differ by through all layers (He et al. 2015)",
+    )
 
 
 class Generator(nn.Module):
@@ -127,6 +132,9 @@ class Discriminator(nn.Module):
         self.score = nn.Linear(options.features, 1)
         self.project = nn.Embedding(classes, options.features)
         nn.init.normal_(self.project.weight, std=options.features**-0.5)
+        for layer in (*self.downs, self.dense) if options.start == "he" else ():
+            nn.init.kaiming_normal_(layer.weight, _LEAK)
+            nn.init.zeros_(layer.bias)
         for layer in (*self.downs, self.dense, self.score, self.project) if options.spectral_norm else ():
             spectral_norm(layer)
 
