@@ -22,6 +22,7 @@ from imagemint.classifiers.cnn5 import Cnn5
 from imagemint.classifiers.lenet import LeNet
 from imagemint.classifiers.outside import read_outside
 from imagemint.classifiers.resnet import ResNet
+from imagemint.classifiers.training import Kind
 from imagemint.errors import ArgumentError, NetworkError
 from tests.digits import digits
 
@@ -325,3 +326,41 @@ def test_labels_and_weights_that_make_no_sense_stop_a_training() -> None:
         with pytest.raises(AssertionError):
             train(PIXELS[:4], labels, 3, images_seen=4, seed=0, **options)
     train(PIXELS[:4], soft, 3, images_seen=4, seed=0, weights=np.array([0.0, 0, 0, 1]))
+
+
+@pytest.mark.parametrize("images_seen", [64, 700, 1000])
+def test_every_step_has_the_rate_of_its_images_and_all_images_are_seen(images_seen: int) -> None:
+    rates, sizes, heard = [], [], []
+
+    class Steps(torch.optim.SGD):
+        def step(self, closure: object = None) -> None:  # type: ignore[override]
+            rates.append(self.param_groups[0]["lr"])
+            super().step()
+
+    class Seen(LeNet):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(images))
+            return super().forward(images)
+
+    kind = Kind(Seen, "seen", 0.25, lambda parameters, rate: Steps(parameters, rate))
+    settings = plan(batch_size=32, decay="even")
+    train(
+        PIXELS[:50], LABELS[:50], 10, images_seen=images_seen, seed=0, plan=settings, kind=kind,
+        advance=lambda amount=1, note="": heard.append(amount),
+    )  # fmt: skip
+    starts = range(0, images_seen, 32)
+    assert rates == pytest.approx([settings.rate(0.25, start, images_seen, 50) for start in starts])
+    assert sizes == [min(32, images_seen - start) for start in starts] and sum(heard) == images_seen
+
+
+def test_the_table_of_classifiers_is_that_of_their_sources() -> None:
+    def optimizer(name: str) -> torch.optim.Optimizer:
+        row = CLASSIFIERS[name]
+        return row.optimizer([nn.Parameter(torch.zeros(1))], row.learning_rate)
+
+    for name in ("lenet", "cnn5"):
+        found = optimizer(name)
+        assert type(found) is torch.optim.Adam and found.defaults["lr"] == 1e-3  # Keras' and Adam's own
+    he = optimizer("resnet")  # He et al. 2016, section 4.2
+    assert type(he) is torch.optim.SGD
+    assert (he.defaults["lr"], he.defaults["momentum"], he.defaults["weight_decay"]) == (0.1, 0.9, 1e-4)

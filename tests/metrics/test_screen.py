@@ -102,3 +102,12 @@ def test_what_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ArgumentError) as caught:
         Screening(**wrong)  # type: ignore[arg-type]
     assert isinstance(caught.value, ImagemintError) and "\n" not in str(caught.value)
+
+
+def test_fifty_draws_per_image_are_the_most() -> None:
+    with pytest.raises(RunError, match=r"of 1,500 drawn images only 0 .*30 within 1,500 draws"):
+        select(screen(above=0.9), drawing([10]), 1, "one", 30, 64)
+    with pytest.raises(RunError, match="of 1,000 drawn"):
+        select(screen(above=0.9), drawing([10]), 1, "one", 20, 64)
+    hard = [10] * 49 + [95]
+    assert select(screen(above=0.9), drawing(hard), 1, "one", 30, 64).drawn == 1500

@@ -10,8 +10,11 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from imagemint.studies import arms
+from imagemint.errors import StudyError
+from imagemint.jobs import side_by_side
+from imagemint.studies import arms, folder, material
 from imagemint.studies import rows as cells
+from imagemint.studies import study as module
 from imagemint.studies.arms import ARMS, FREE, Images, Need, Sources, known
 from imagemint.studies.plan import CHOICES, images_of, make_plan
 from imagemint.studies.results import Study
@@ -290,3 +293,105 @@ def test_comparisons_begin_with_the_best_rival_that_is_free() -> None:
     assert arms.free_arms(["classic", "strong", "mix+classic"]) == ["classic", "strong"]
     assert arms.free_arms(["classic", "mix+classic"]) == [] == arms.free_arms(["classic", "strong"])
     assert all(base != FREE for _, base in arms.comparisons(["classic", "mix+classic"]))
+
+
+# --- files and remarks ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("largest", [0, 1, 2**15 - 1, 2**15, 70_000])
+def test_classes_are_read_as_they_were_written(tmp_path: Path, largest: int) -> None:
+    file, values = tmp_path / "labels.npy", np.array([0, largest, 0])
+    folder.save_classes(file, values)
+    assert np.load(file).dtype == (np.int16 if largest < 2**15 else np.int32)
+    for count in (None, 3):
+        found = folder.load_classes(file, largest + 1, count)
+        assert found.dtype == np.int64 and found.tolist() == values.tolist()
+    for classes, count in ((largest, 3), (largest + 1, 2), (largest + 1, 4)):
+        with pytest.raises(StudyError, match="a class for every test image"):
+            folder.load_classes(file, classes, count)
+
+
+@pytest.mark.parametrize("wrong", [np.array([0, -1]), np.array([0.0, 1.0]), np.zeros((2, 1), int), np.zeros(0, int)])
+def test_what_is_no_list_of_classes_is_refused(tmp_path: Path, wrong: np.ndarray) -> None:
+    np.save(tmp_path / "labels.npy", wrong)
+    with pytest.raises(StudyError, match="a class for every test image"):
+        folder.load_classes(tmp_path / "labels.npy", 5)
+
+
+def test_log_probabilities_are_read_as_they_were_written_and_are_at_most_0(tmp_path: Path) -> None:
+    file = tmp_path / "some.log.npy"
+    folder.save_log_probabilities(file, np.array([0.0, -1.5, -np.inf]))
+    assert folder.load_log_probabilities(file, 3).tolist() == [0, -1.5, -np.inf]
+    for values in ([0.0, -1.0], [0.0, -1.0, 0.001], [0.0, -1.0, np.nan]):
+        folder.save_log_probabilities(file, np.array(values))
+        with pytest.raises(StudyError, match="a log probability for every"):
+            folder.load_log_probabilities(file, 3)
+
+
+def test_what_is_left_out_of_an_added_pack_is_said_and_nothing_else() -> None:
+    note = folder.AddedNote.model_validate({"path": "p", "images": 3, "counts": {"a": 1, "b": 2}, "fingerprint": "f"})
+    assert note.left_out() == []
+    some = {"copies": 1, "near": 2, "other_classes": {"z": 3}, "unlabelled": 4, "counts": {"a": 1, "b": 0}}
+    said = note.model_copy(update=some).left_out()
+    assert [line.split(" image")[0] for line in said] == ["1", "2", "3", "4", "no"]
+    assert "exact" in said[0] and "near" in said[1] and said[2].endswith("class z") and said[4].endswith("1 class: b")
+
+
+def test_what_is_left_out_of_both_packs_is_said_and_nothing_else() -> None:
+    def made(exact: int, near: int | None, **without: int) -> material.Material:
+        pairs = [tuple((k, 100 + k) for k in range(n)) for n in (exact, near or 0)]
+        first = material.Copies("one", pairs[0], None if near is None else pairs[1])
+        other = material.Copies("two", ((7, 7),), ((8, 8),))
+        nothing: Any = None
+        return material.Material(
+            nothing, nothing, [], [], nothing, "", without_test=without, added={}, copies=(first, other)
+        )
+
+    assert made(0, 0).remarks() == made(0, None).remarks() == []
+    assert made(1, 2, c=5).remarks() == [
+        "1 class without a test image, left out of both packs: c (5 training images)",
+        "1 training image left out: exact copies of test images",
+        "2 training images left out: near copies of test images",
+    ]
+    found = made(2, 1)
+    assert (found.leaked, found.near, found.twins) == (2, 1, ((0, 100), (0, 100), (1, 101)))
+    assert made(1, None).near is None and made(1, None).twins == ((0, 100),)
+
+
+def test_remarks_name_classes_with_fewer_images_than_a_budget() -> None:
+    plan = make_plan(None, arms=["real"], budgets=["10%", "5", "8", "all"])
+    test = SimpleNamespace(labels=np.array([0, 0, 0, 1, 1]))
+    there = SimpleNamespace(classes=["a", "b"], pool=[np.arange(8), np.arange(7)], test=test)
+    assert module._remarks(plan, cast(Any, there)) == [
+        "8 real images per class: classes with fewer use all that they have: b 7"
+    ]
+    there.pool[1] = np.arange(4)
+    said = module._remarks(plan, cast(Any, there))
+    assert len(said) == 3 and said[0].endswith("b 4") and "unequal (4 to 8 training images)" in said[2]
+    assert said[2].endswith("the verdict is given for accuracy")
+    there.pool[1], test.labels = np.arange(8), np.array([0, 0, 1])  # unequal to be tested on
+    assert "unequal" in module._remarks(plan, cast(Any, there))[-1]
+
+
+def test_the_time_left_is_that_of_the_cells_before_times_those_to_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, said = [0.0], list[str]()
+
+    def compute(cell: Any, *_: Any) -> Any:
+        clock[0] += 120
+        yield cell.repeat
+
+    monkeypatch.setattr(module, "compute_rows", compute)
+    monkeypatch.setattr("imagemint.studies.study.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(module, "say", said.append)
+    plan = make_plan(None, arms=["real"], budgets=["5"], repeats=3)
+    wanted = {folder.Cell(tmp_path, "5", repeat): ["real"] for repeat in range(3)}
+    nothing: Any = None
+    rows: list[Any] = list(module._computed(wanted, plan, nothing, nothing, 1, side_by_side))
+    assert rows == [0, 1, 2]
+    assert said == [
+        "study 1/3: 5 real images per class, repeat 1 of 3",
+        "study 2/3: 5 real images per class, repeat 2 of 3, about 4 min left",
+        "study 3/3: 5 real images per class, repeat 3 of 3, about 2 min left",
+    ]
