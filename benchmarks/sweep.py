@@ -94,7 +94,8 @@ def workers(folder: Path, cells: int, turns: int) -> None:
             parts["train"], parts["test"], None, folder / name, jobs=jobs, fan_out=on, **options
         )
         wall, _ = clocked(work)
-        spent = [(run - before[pid][0], wait - before[pid][1]) for pid, (run, wait) in _main_threads().items()]
+        now = _main_threads()
+        spent = [tuple(b - a for a, b in zip(before.get(pid, (0, 0)), now[pid], strict=True)) for pid in now]
         busiest = max(spent)
         return wall, wall - busiest[1], sorted((run for run, _ in spent), reverse=True)
 

@@ -25,8 +25,13 @@ from imagemint.words import counted
 _SECONDS_TO_ANSWER = 5.0
 _LOOPBACK = "127.0.0.1"
 _HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)  # how it begins (RFC 9113, 3.4)
-# Nothing is sent to Ray's makers; where a task takes no GPU, Ray leaves the choice of devices as it is.
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+# Nothing is sent to Ray's makers; where a task takes no GPU, Ray leaves the choice of devices as it is; workers of a
+# Ray that is started here are as urgent as the processes of `--jobs`. By Ray's default of 15 all others go first.
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_worker_niceness": "0",
+}
 _TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
@@ -168,7 +173,7 @@ def _silent(address: str, why: str) -> ArgumentError:
 
 def _load_ray() -> Any:
     """The module ray. Raises ArgumentError where it is not installed."""
-    for name, value in _QUIET.items():
+    for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     try:
         import ray
