@@ -67,6 +67,18 @@ def test_runs_of_other_methods_have_a_page(digits: imagemint.Pack, tmp_path: Pat
     assert "Samples over time" in show(made.path, tmp_path / "page.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("kind", ["gan", "best", "per-class", "mitlgan", "pca", "ppca"])
+def test_runs_of_an_earlier_version_have_a_page(kind: str, tmp_path: Path) -> None:
+    old = Path(__file__).parent / "fixtures" / "v0.1" / kind
+    text = show(old, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert open_run(old).facts.pack.fingerprint in text and f"<bdi>{kind}</bdi></h1>" in text
+    looks = open_run(old).lines("watch.jsonl")
+    assert ("<h2>Measures</h2>" in text) == bool(looks)
+    if looks:
+        measured = text.partition("<h2>Measures</h2>")[2].partition("<h2>")[0]
+        assert f'data-head="at last">{looks[-1]["distance"]:.4g}<' in measured
+
+
 def test_a_run_that_was_stopped_early_has_a_page(run: imagemint.Run, tmp_path: Path) -> None:
     shutil.copytree(run.path, tmp_path / "run")
     for name in ("log.jsonl", "watch.jsonl"):

@@ -98,6 +98,16 @@ def test_a_training_outlives_the_studio_stops_and_goes_on(jobs: Jobs) -> None:
     assert open_run(jobs.folder / "runs/r").images_seen >= seen
 
 
+def test_what_a_page_says_about_jobs_is_of_one_moment(jobs: Jobs) -> None:
+    job = jobs.add(["info", "nothing"])
+    before = jobs.seen()
+    over(jobs, job)
+    after = jobs.seen()
+    assert before[0].state in ("waiting", "running") and after[0].state == "failed"
+    assert before == before[:1] != after  # what was seen does not change behind the page's back
+    assert "nothing" in after[0].sentence and (after[0].verb, after[0].number) == ("info", job.number)
+
+
 def test_a_number_that_another_process_got_is_not_mistaken(jobs: Jobs) -> None:
     job = jobs.add(["info", "nothing"])
     over(jobs, job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 import zipfile
 from pathlib import Path
@@ -48,6 +49,26 @@ def test_names_are_what_is_there(tmp_path: Path) -> None:
         paths.new_path(tmp_path, "packs", "a")
     with pytest.raises(StudioError, match="any more"):
         paths.old_path(tmp_path, "runs", "b")
+
+
+def test_the_newest_is_always_the_same_one(tmp_path: Path) -> None:
+    for name in ("b", "a", "parts/test", "parts/train"):
+        (tmp_path / "packs" / name).mkdir(parents=True)
+        (tmp_path / "packs" / name / "manifest.json").write_text("{}")
+        os.utime(tmp_path / "packs" / name / "manifest.json", ns=(10, 10))  # made within one tick of the clock
+    for order in (sorted, lambda found: sorted(found, reverse=True)):
+        found = order(paths.names(tmp_path, "packs"))
+        assert max(found, key=lambda name: paths.made(tmp_path, "packs", name)) == "parts/train"
+    os.utime(tmp_path / "packs/parts/train/manifest.json", ns=(9, 9))  # which side was written first says nothing
+    assert max(found, key=lambda name: paths.made(tmp_path, "packs", name)) == "parts/train"
+    os.utime(tmp_path / "packs/a/manifest.json", ns=(10, 11))  # a nanosecond is enough
+    names = paths.names(tmp_path, "packs")
+    assert max(names, key=lambda name: paths.made(tmp_path, "packs", name)) == "a"
+    (tmp_path / "packs/b/manifest.json").write_text("{}")
+    os.utime(tmp_path / "packs/b", ns=(0, 0))  # what happens in the folder afterwards does not count
+    assert max(names, key=lambda name: paths.made(tmp_path, "packs", name)) == "b"
+    (tmp_path / "packs/b/manifest.json").unlink()
+    assert paths.made(tmp_path, "packs", "b")[0] == 0
 
 
 def test_uploads_that_are_no_archive_or_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

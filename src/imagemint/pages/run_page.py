@@ -16,6 +16,15 @@ from imagemint.settings import flat
 from imagemint.words import counted, listed
 
 MOMENTS = 24  # sample pictures that a page holds
+# What a look at a training measures (training.watch), and how to read it.
+MEASURES = {
+    "distance": "energy distance to real images; 0: the same distribution",
+    "diversity": "distance between samples over that between real images; 1: as varied",
+    "within": "the same between images of one class",
+    "classes": "effective number of classes over that of the real images; 1: every class as often",
+    "copies": "share of samples that are copies of real images; 0 is best",
+    "separation": "how well D tells real from fake; 0.5: not at all, 1: always",
+}
 _NO_DIFFERENCE = {"imagemint", "pack.path", "recipe.about", "recipe.source"}  # of facts, when runs are compared
 
 
@@ -28,6 +37,7 @@ def run_page(run: Run) -> str:
         _section("Curves", curves({run.path.name: (run.log(), run.lines("watch.jsonl"))})),
         _section("Logits over time", logits(run.lines("watch.jsonl")) or Html("")),
         _section("Layers over time", layers(run.lines("watch.jsonl")) or Html("")),
+        _section("Measures", _measures(run)),
         _section("Choice of the weights", _choices(run)),
         _section("What it was trained on", _pack(run)),
         _section("Recipe", _recipe(run)),
@@ -152,6 +162,17 @@ def _strip(run: Run) -> Html:
     return element(
         "img", src=data_uri(strip_png(run), "image/png"), alt="samples by images seen", style="max-width:100%"
     )
+
+
+def _measures(run: Run) -> Html:
+    """The last look at the training, in a table; how it came to this is in the curves."""
+    looks = run.lines("watch.jsonl")
+    found = {key: [look[key] for look in looks if look.get(key) is not None] for key in MEASURES}
+    rows = [[key, f"{values[0]:.4g}", f"{values[-1]:.4g}", MEASURES[key]] for key, values in found.items() if values]
+    if not rows:
+        return Html("")
+    about = note(f"Of a few samples, {counted(len(looks), 'time')}; imagemint measure says more of minted images.")
+    return join([table(["measure", "at first", "at last", "how to read it"], rows), about])
 
 
 def _choices(run: Run) -> Html:

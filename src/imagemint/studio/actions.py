@@ -22,11 +22,12 @@ from imagemint.errors import PackError, SourceError, StudioError
 from imagemint.studies.plan import StudyPlan, make_plan
 from imagemint.studio import paths
 from imagemint.studio.form import changed, recipe_fields, study_fields
-from imagemint.studio.jobs import Job, Jobs
+from imagemint.studio.jobs import Job, Jobs, Seen
 from imagemint.words import shortened
 
 JUDGE_IMAGES = int(ClassifierPlan.model_fields["at_least"].default)
 SAMPLE = "digits"  # comes with scikit-learn
+WALK_FRAMES = 12  # of a walk, from one point of noise to the next
 SIZE = 32  # pixels that photos are fitted to where nobody says anything else: minutes rather than hours
 # Edits, and the option that their one value goes to; None: they have no value.
 EDITS: dict[str, str | None] = {
@@ -137,6 +138,16 @@ class Studio:
             shutil.move(shutil.make_archive(str(aside / "made"), "zip", aside / "images"), archive)
         return archive
 
+    def walk(self, run: str) -> Job:
+        """`imagemint walk` of runs/RUN into walks/RUN.gif: short, so that it is drawn in seconds."""
+        source = self._old("runs", run)
+        dest = self.walk_of(run)
+        return self.jobs.add(["walk", str(source), f"--out={dest}", f"--frames={WALK_FRAMES}"], result=dest)
+
+    def walk_of(self, run: str) -> Path:
+        """Where the walk of a run is drawn, relative to the folder."""
+        return Path("walks", *paths.path_of(self.folder, "runs", run).parts[1:]).with_suffix(".gif")
+
     # --- judge ---
 
     def measure(self, minted: str, against: str, at_least: int = JUDGE_IMAGES) -> Job:
@@ -199,7 +210,7 @@ class Studio:
                     return found
         return None
 
-    def measured(self, job: Job) -> dict[str, Any] | None:
+    def measured(self, job: Seen) -> dict[str, Any] | None:
         """What a job of `measure` printed, once it is done."""
         lines = [line for line in (job.path / "log.txt").read_text(encoding="utf-8").splitlines() if line[:1] == "{"]
         return json.loads(lines[-1]) if job.state == "done" and lines else None

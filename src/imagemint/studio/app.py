@@ -25,6 +25,7 @@ _CSS = """
 .im-now p{margin:2px 0;overflow-wrap:anywhere}
 .im-jobs{overflow-x:auto}
 .im-jobs td,.im-jobs th{padding:6px 10px;text-align:left;vertical-align:top}
+.im-walk{max-width:100%;min-width:160px;image-rendering:pixelated}
 .im-verdict{font-size:19px;line-height:1.4}
 """
 
@@ -34,13 +35,13 @@ def build(studio: Studio) -> Any:
     import gradio as gr
 
     from imagemint.studio import data_page, jobs_page, judge_page, mint_page, start_page, train_page, views
-    from imagemint.studio.parts import Live, sentence
+    from imagemint.studio.parts import JOBS, Live, sentence
 
     live = Live(studio)
     with gr.Blocks(title="imagemint studio", analytics_enabled=False) as page:
         gr.Markdown("# imagemint studio")
         now = gr.HTML()
-        live.add(now, [], lambda: views.jobs_now(studio.jobs.all()), lambda: views.jobs_now(studio.jobs.all()))
+        live.add(now, [JOBS], views.jobs_now, views.jobs_now)
         pages = {
             "Start": start_page,
             "Data": data_page,

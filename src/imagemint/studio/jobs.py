@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -58,8 +59,29 @@ class _Ended(Strict):
     status: int
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A job as it was at one moment, so that all that a page says about it agrees."""
+
+    number: int
+    asked: Asked
+    state: State
+    sentence: str
+    path: Path
+
+    @property
+    def verb(self) -> str:
+        """The first word: pack, train, ..."""
+        return self.asked.words[0]
+
+    @property
+    def command(self) -> str:
+        """The command line that does the same in the studio's folder."""
+        return shlex.join(["imagemint", *self.asked.words])
+
+
 class Job:
-    """One job, by its folder."""
+    """One job, by its folder; its state is read anew each time."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.number = path, int(path.name)
@@ -108,7 +130,15 @@ class Job:
     @property
     def sentence(self) -> str:
         """In one sentence where it stands, and why where it went wrong."""
-        state, lines = self.state, [line for line in self.said.splitlines() if line.strip()]
+        return self.seen().sentence
+
+    def seen(self) -> Seen:
+        """The job as it is now; the state is read once."""
+        state = self.state
+        return Seen(self.number, self.asked, state, self._sentence(state), self.path)
+
+    def _sentence(self, state: State) -> str:
+        lines = [line for line in self.said.splitlines() if line.strip()]
         last = lines[-1].removeprefix("imagemint: ") if lines else ""
         if state == "failed" and self.status is None:
             how = "resume it" if self.verb in _RESUMED else "start it again"
@@ -154,6 +184,10 @@ class Jobs:
             return Job(self.folder / "jobs" / f"{int(number or 0):04d}")
         except (FileNotFoundError, NotADirectoryError, files.Damaged, ValueError):
             raise StudioError(f"no job {str(number)[:20]}", "the number of a job", "choose one of the list") from None
+
+    def seen(self) -> tuple[Seen, ...]:
+        """Every job as it is now, the newest first."""
+        return tuple(each.seen() for each in self.all())
 
     def newest(self, *verbs: str) -> Job | None:
         """The newest job of these verbs."""

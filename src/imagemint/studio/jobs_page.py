@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from imagemint.studio import views
-from imagemint.studio.parts import Live, sentence
+from imagemint.studio.parts import JOBS, Live, sentence
 
 
 def build(live: Live) -> None:
@@ -23,7 +21,4 @@ def build(live: Live) -> None:
     resume.click(sentence(lambda n: views.started(jobs.resume(n))), number, said, api_name="resume")
     log.click(sentence(lambda n: jobs.get(n).said), number, text, api_name="log")
 
-    def states() -> Any:
-        return [(each.number, each.state, each.sentence) for each in jobs.all()]
-
-    live.add(table, [], states, lambda: views.jobs_table(jobs.all()))
+    live.add(table, [JOBS], lambda seen: seen, views.jobs_table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -12,7 +13,8 @@ from imagemint.errors import ImagemintError
 from imagemint.studio import paths, views
 from imagemint.studio.actions import JUDGE_IMAGES
 from imagemint.studio.form import study_fields
-from imagemint.studio.parts import Live, sentence
+from imagemint.studio.jobs import Seen
+from imagemint.studio.parts import JOBS, Live, newest, sentence
 from imagemint.studio.train_page import component
 
 _FIRST = ("budgets", "repeats", "images", "minted_per_class", "classifier_images")
@@ -62,33 +64,33 @@ def build(live: Live) -> None:
     def study_path(chosen: str) -> Any:
         return studio.folder / paths.old_path(studio.folder, "studies", chosen)
 
-    def job_of(chosen: str) -> Any:
-        return next((each for each in studio.jobs.all() if each.asked.result == f"studies/{chosen}"), None)
+    def job_of(chosen: str, jobs: Sequence[Seen]) -> Seen | None:
+        return next((each for each in jobs if each.asked.result == f"studies/{chosen}"), None)
 
-    def study_key(chosen: str | None) -> Any:
+    def study_key(chosen: str | None, jobs: Sequence[Seen]) -> Any:
         if not chosen:
             return None
-        rows, job = study_path(chosen) / "rows.jsonl", job_of(chosen)
+        rows, job = study_path(chosen) / "rows.jsonl", job_of(chosen, jobs)
         return rows.stat().st_size if rows.is_file() else 0, job and job.state
 
-    def show_study(chosen: str | None) -> str:
-        return views.study_view(study_path(chosen), job_of(chosen)) if chosen else ""
+    def show_study(chosen: str | None, jobs: Sequence[Seen]) -> str:
+        return views.study_view(study_path(chosen), job_of(chosen, jobs)) if chosen else ""
 
-    live.add(report, [study], study_key, show_study)
+    live.add(report, [study, JOBS], study_key, show_study)
 
-    def measure_key() -> Any:
-        job = studio.jobs.newest("measure")
+    def measure_key(jobs: Sequence[Seen]) -> Any:
+        job = newest(jobs, "measure")
         return job and (job.number, job.state)
 
-    def show_measures() -> str:
-        job = studio.jobs.newest("measure")
+    def show_measures(jobs: Sequence[Seen]) -> str:
+        job = newest(jobs, "measure")
         found = studio.measured(job) if job else None
         if job is None or found is None:
             return views.jobs_now([job]) if job else ""
         words = job.asked.words
         return views.measures_view(found, _opened(studio.folder, words[1]), _opened(studio.folder, words[3]))
 
-    live.add(measures, [], measure_key, show_measures)
+    live.add(measures, [JOBS], measure_key, show_measures)
 
 
 def _opened(folder: Any, path: str) -> Pack | None:

@@ -25,6 +25,8 @@ def build(live: Live) -> None:
             )
             copies = gr.Checkbox(label="Leave out copies", info="Of training images.")
             mint = gr.Button("Mint", variant="primary")
+            step = gr.Button("Walk through what the run can draw")
+            steps = gr.HTML()
         with gr.Column(min_width=280, scale=2):
             pack = live.choice("packs", "Pack to look at")
             zipped = gr.Button("Make a zip of labelled images")
@@ -35,6 +37,17 @@ def build(live: Live) -> None:
         return views.started(studio.mint(run, name, int(count or 0), screen, copies))
 
     mint.click(sentence(mint_it), [run, name, count, screen, copies], said, api_name="mint")
+    step.click(sentence(lambda chosen: views.started(studio.walk(chosen))), run, said, api_name="walk")
+
+    def walk_key(chosen: str | None) -> Any:
+        path = studio.folder / studio.walk_of(chosen) if chosen else None
+        return path.stat().st_mtime_ns if path and path.is_file() else None
+
+    def show_walk(chosen: str | None) -> str:
+        path = studio.folder / studio.walk_of(chosen) if chosen else None
+        return views.walk_view(path) if path and path.is_file() else ""
+
+    live.add(steps, [run], walk_key, show_walk)
     zipped.click(
         sentence(lambda chosen: str(studio.download(chosen))),
         pack,

@@ -11,8 +11,10 @@ import gradio as gr
 from imagemint.errors import ImagemintError, mendable
 from imagemint.studio import paths
 from imagemint.studio.actions import Studio
+from imagemint.studio.jobs import Seen
 
 Action = Callable[..., Any]
+JOBS = "jobs"  # among the inputs of what follows the folder: the jobs, seen once for all of them
 
 
 def sentence(action: Action) -> Action:
@@ -41,7 +43,10 @@ class Live:
         self._rows: list[tuple[Any, Sequence[Any], Action, Action]] = []
 
     def add(self, component: Any, inputs: Sequence[Any], key: Action, make: Action) -> None:
-        """`component` becomes `make(*inputs)` whenever `key(*inputs)`, which is cheap, has another value."""
+        """`component` becomes `make(*inputs)` whenever `key(*inputs)`, which is cheap, has another value.
+
+        `inputs` are components and JOBS, which stands for all jobs as they were at the beginning of the look.
+        """
         self._rows.append((component, inputs, key, make))
 
     def choice(self, kind: paths.Kind, label: str, prefer: str = "") -> Any:
@@ -53,10 +58,10 @@ class Live:
         def newest() -> str | None:
             found = paths.names(self.studio.folder, kind)
             liked = [each for each in found if each.endswith(prefer)] or found
-            return max(liked, key=lambda name: (self.studio.folder / kind / name).stat().st_mtime, default=None)
+            return max(liked, key=lambda name: paths.made(self.studio.folder, kind, name), default=None)
 
         known = paths.names(self.studio.folder, kind)
-        made = gr.Dropdown(known, value=newest(), label=label, allow_custom_value=True)
+        made = gr.Dropdown(known, value=newest(), label=label, allow_custom_value=True, interactive=True)
         self.add(
             made,
             [],
@@ -67,16 +72,16 @@ class Live:
 
     def bind(self, timer: Any, page: Any) -> None:
         """Look at everything now, and at every tick."""
-        inputs = list(dict.fromkeys(each for _, given, _, _ in self._rows for each in given))
+        inputs = list(dict.fromkeys(each for _, given, _, _ in self._rows for each in given if each is not JOBS))
         place = {id(each): k for k, each in enumerate(inputs)}
         seen = gr.State([None] * len(self._rows))
 
         def look(before: list[Any], *values: Any) -> list[Any]:
-            keys, out = [], []
+            jobs, keys, out = self.studio.jobs.seen(), [], []
             for (_, given, key, make), old in zip(self._rows, before, strict=True):
-                own = [values[place[id(each)]] for each in given]
+                own = [jobs if each is JOBS else values[place[id(each)]] for each in given]
                 try:
-                    now = (key(*own), *own)
+                    now = (key(*own), *(each for each in own if each is not jobs))
                     out.append(gr.skip() if now == old else make(*own))
                 except (ImagemintError, FileNotFoundError, NotADirectoryError) as error:
                     now = (type(error), str(error))  # such as a folder that was removed while it is shown
@@ -95,6 +100,11 @@ class Live:
                 trigger_mode="once",
                 concurrency_limit=4,
             )
+
+
+def newest(jobs: Sequence[Seen], *verbs: str) -> Seen | None:
+    """The newest job of these verbs."""
+    return next((each for each in jobs if each.verb in verbs), None)
 
 
 def _gone(error: Exception) -> str:

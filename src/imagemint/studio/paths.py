@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import tarfile
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -81,6 +82,20 @@ def names(folder: Path, kind: Kind) -> list[str]:
         found += [each for each in inside if (each / mark).is_file()]
         level = [each for each in inside if each.is_dir() and each not in found]
     return sorted(each.relative_to(folder / kind).as_posix() for each in found)
+
+
+def made(folder: Path, kind: Kind, name: str) -> tuple[int, str]:
+    """What puts packs, runs or studies into the order in which they were made: nanoseconds, and the name for a tie.
+
+    The file that makes a folder one is written last and not again. The parts of a split are of one moment, that of
+    the newest, so that it does not matter which was written first. What has gone meanwhile comes first.
+    """
+    top = folder / kind / name.split("/")[0]
+    moments = [0]
+    for mark in (top / MARKS[kind], *top.glob(f"*/{MARKS[kind]}")):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            moments.append(mark.stat().st_mtime_ns)
+    return max(moments), name
 
 
 def free_name(folder: Path, kind: Kind, wanted: str) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gradio as gr
 
 from imagemint.studio import views
 from imagemint.studio.actions import PATIENCE, SAMPLE, SIZE
-from imagemint.studio.jobs import OVER
-from imagemint.studio.parts import Live, sentence
+from imagemint.studio.jobs import OVER, Seen
+from imagemint.studio.parts import JOBS, Live, newest, sentence
 
 _WELCOME = """
 **Do images made by a GAN help your classifier?** Take the sample or your own photos (a zip with one folder per
@@ -74,15 +74,12 @@ def build(live: Live) -> None:
         api_name="find_out",
     )
 
-    def newest() -> Any:
-        return studio.jobs.newest("study")
-
-    def key() -> Any:
-        job = newest()
+    def key(jobs: Sequence[Seen]) -> Any:
+        job = newest(jobs, "study")
         return job and (job.number, job.state, _lines(studio.folder / job.asked.result))
 
-    def answered() -> str:
-        job = newest()
+    def answered(jobs: Sequence[Seen]) -> str:
+        job = newest(jobs, "study")
         if job is None:
             return ""
         path = studio.folder / job.asked.result
@@ -90,7 +87,7 @@ def build(live: Live) -> None:
             return views.jobs_now([job])
         return views.verdict(path, job) + views.study_view(path, job)
 
-    live.add(answer, [], key, answered)
+    live.add(answer, [JOBS], key, answered)
 
 
 def _lines(path: Any) -> int:

@@ -8,7 +8,6 @@ import gradio as gr
 
 from imagemint.config import load_recipe, recipe_names
 from imagemint.recipe_list import recipe_list
-from imagemint.runs import open_run
 from imagemint.studio import paths, views
 from imagemint.studio.form import Field, recipe_fields
 from imagemint.studio.parts import Live, sentence
@@ -26,8 +25,9 @@ def build(live: Live) -> None:
             pack = live.choice("packs", "Pack to train on", prefer="/train")
             recipe = gr.Dropdown(recipe_names(), value="demo", label="Recipe")
             gr.HTML(views.recipes_table(about))
-            name = gr.Textbox(label="Name of the new run", value="first")
-            seed = gr.Number(0, precision=0, label="Seed", info="Seed of everything random.")
+            # Only the form below takes these; gradio does not see that, and would show them as if they were results.
+            name = gr.Textbox(label="Name of the new run", value="first", interactive=True)
+            seed = gr.Number(0, precision=0, label="Seed", info="Seed of everything random.", interactive=True)
 
             def form(chosen: str) -> None:
                 fields = recipe_fields(load_recipe(chosen))
@@ -48,7 +48,6 @@ def build(live: Live) -> None:
 
         with gr.Column(min_width=280, scale=2):
             run = live.choice("runs", "Run to look at")
-            at = gr.Slider(0, 100, 100, step=1, label="Samples by time", info="Percent of the training so far.")
             with gr.Row():
                 stop = gr.Button("Stop the newest training")
                 resume = gr.Button("Resume the newest training")
@@ -63,20 +62,18 @@ def build(live: Live) -> None:
         sentence(lambda: views.started(studio.jobs.resume(newest()))), None, said, api_name="resume_training"
     )
 
-    def key(chosen: str | None, at: int) -> Any:
+    def key(chosen: str | None) -> Any:
         if not chosen:
             return None
         path = studio.folder / paths.old_path(studio.folder, "runs", chosen)
-        return [f.stat().st_size if f.is_file() else 0 for f in (path / "log.jsonl", path / "findings.jsonl")]
+        return [f.stat().st_size if f.is_file() else 0 for f in (path / "log.jsonl", path / "watch.jsonl")]
 
-    def show(chosen: str | None, at: int) -> str:
+    def show(chosen: str | None) -> str:
         if not chosen:
             return ""
-        path = studio.folder / paths.old_path(studio.folder, "runs", chosen)
-        count = len(open_run(path).samples())
-        return views.run_view(path, round(at / 100 * max(count - 1, 0)))
+        return views.run_view(studio.folder / paths.old_path(studio.folder, "runs", chosen))
 
-    live.add(look, [run, at], key, show)
+    live.add(look, [run], key, show)
 
 
 def component(field: Field) -> Any:

@@ -12,15 +12,15 @@ from imagemint import files, images
 from imagemint.data.inspection import inspect
 from imagemint.data.pack import Pack, open_pack
 from imagemint.demo import real_beside_minted
-from imagemint.pages import figures
 from imagemint.pages.answer import headline
 from imagemint.pages.html import Html, cell, data_uri, element, items, name, note, page, table
 from imagemint.pages.pack_page import pack_page
+from imagemint.pages.run_page import run_page
 from imagemint.pages.study_page import report
 from imagemint.runs import open_run
 from imagemint.studies.plan import budget_in_words
 from imagemint.studies.results import open_study
-from imagemint.studio.jobs import Job
+from imagemint.studio.jobs import Job, Seen
 from imagemint.words import counted
 
 _SHOWN_CLASSES = 10  # in the picture of real beside minted images
@@ -37,20 +37,17 @@ def pack_view(path: Path) -> str:
     return framed(pack_page(inspect(open_pack(path))), f"The pack {path.name}")
 
 
-def run_view(path: Path, at: int | None = None) -> str:
-    """A training: how far it is, what is wrong, curves, samples; `at`: which of the sample grids."""
-    run = open_run(path)
-    samples, log, found = run.samples(), run.log(), run.findings()
-    how_far = f"{run.images_seen:,} of {run.target:,} images seen in the newest checkpoint"
-    sections = [_heading("What is wrong", items([str(each) for each in found]) if found else note("Nothing so far."))]
-    if samples:
-        shown = samples[min(at, len(samples) - 1) if at is not None else -1]
-        sections.append(_heading(f"Samples at {int(shown.stem):,} images seen", _png(shown, "Sample grid")))
-    if any("loss_d" in line for line in log):
-        sections.append(_heading("Losses", figures.losses({"all": [log]})))
-    return framed(
-        page(path.name, how_far, sections, about=f"A training, recipe {run.recipe.name}"), f"Run {path.name}"
-    )
+def run_view(path: Path) -> str:
+    """The page of `imagemint show RUN`: how far it is, what is wrong, samples over time, curves, logits, measures."""
+    return framed(run_page(open_run(path)), f"Run {path.name}")
+
+
+def walk_view(path: Path) -> str:
+    """A walk through what a run can draw."""
+    said = "From frame to frame the noise moves from one random point to the next, the same in every class."
+    return element("figure", element("img", src=data_uri(files.read_bytes(path), "image/gif"),
+                                     alt=f"A walk through what {path.stem} can draw", class_="im-walk"),
+                   element("figcaption", said))  # fmt: skip
 
 
 def minted_view(path: Path, real: Pack | None) -> str:
@@ -99,7 +96,7 @@ def measures_view(found: dict[str, Any], minted: Pack | None, real: Pack | None)
     )
 
 
-def study_view(path: Path, job: Job | None) -> str:
+def study_view(path: Path, job: Seen | None) -> str:
     """A study: its report where all rows are there; its newest rows and what they say so far before that."""
     study = open_study(path)
     done, planned = study.progress
@@ -118,7 +115,7 @@ def study_view(path: Path, job: Job | None) -> str:
     return framed(text, f"The study {path.name}")
 
 
-def verdict(path: Path, job: Job | None) -> str:
+def verdict(path: Path, job: Seen | None) -> str:
     """One sentence: the answer of a study, or how far it is."""
     study = open_study(path)
     done, planned = study.progress
@@ -128,7 +125,7 @@ def verdict(path: Path, job: Job | None) -> str:
     return element("p", element("strong", headline(study)[1]), class_="im-verdict")
 
 
-def jobs_now(jobs: Sequence[Job]) -> str:
+def jobs_now(jobs: Sequence[Seen]) -> str:
     """What runs and waits, in a line each; the newest job where nothing does."""
     busy = [each for each in jobs if each.state in ("running", "stopping", "waiting")] or list(jobs[:1])
     lines = [element("p", element("strong", f"Job {each.number}, {each.verb}: {each.state}. "), each.sentence)
@@ -136,7 +133,7 @@ def jobs_now(jobs: Sequence[Job]) -> str:
     return element("div", *lines or [element("p", "No job yet.")], class_="im-now", role="status")
 
 
-def jobs_table(jobs: Sequence[Job]) -> str:
+def jobs_table(jobs: Sequence[Seen]) -> str:
     """Every job with its state and the command that does the same."""
     rows = [[str(each.number), each.state, element("code", each.command), each.sentence] for each in jobs]
     return element("div", table(["job", "state", "command", "last line"], rows), class_="im-jobs", tabindex="0",
@@ -150,13 +147,16 @@ def recipes_table(about: dict[str, str]) -> str:
 
 def started(job: Job) -> str:
     """What a page says when a job was put in line."""
-    text = element("code", job.command)
+    seen, text = job.seen(), element("code", job.command)
     return element(
-        "p", f"Job {job.number} is {job.state}. The command line that does the same: ", text, role="status"
+        "p",
+        f"Job {seen.number} ({seen.verb}): how it goes stands above. The command line that does the same: ",
+        text,
+        role="status",
     )
 
 
-def _state(job: Job | None) -> str:
+def _state(job: Seen | None) -> str:
     return f" Job {job.number} is {job.state}. {job.sentence}" if job else ""
 
 
@@ -175,10 +175,6 @@ def _pairs(closest: Sequence[dict[str, Any]], minted: Pack | None, real: Pack | 
 
 def _heading(text: str, *inside: Html | None) -> Html:
     return element("div", element("h2", text), *inside)
-
-
-def _png(path: Path, alt: str) -> Html:
-    return _image(files.read_bytes(path), alt)
 
 
 def _image(data: bytes, alt: str) -> Html:
