@@ -13,6 +13,7 @@ from imagemint.errors import ArgumentError, PackError, RunError
 from imagemint.fitting import train
 from imagemint.methods import load_minter
 from imagemint.metrics import screen
+from imagemint.minter import NetworkMinter
 from imagemint.minting import mint
 from imagemint.runs import Run
 
@@ -179,3 +180,60 @@ def test_screening_that_makes_no_sense_is_refused(run: Run, tmp_path: Path) -> N
             mint(run, tmp_path / "a", per_class=1, **options)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="--unlabelled"):
         mint(run, tmp_path / "a", unlabelled=1, screen=True)
+
+
+@pytest.fixture(scope="module")
+def kept(digits: Pack, tiny: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that keeps three checkpoints."""
+    recipe = load_recipe(tiny, {"checkpoint_every": 96, "keep": 3})
+    return train(digits, recipe, tmp_path_factory.mktemp("kept") / "run", images=320)
+
+
+def test_a_spread_multiplies_the_noise_and_one_changes_nothing(run: Run, tmp_path: Path) -> None:
+    usual = mint(run, tmp_path / "usual", per_class=3)
+    same = mint(run, tmp_path / "same", per_class=3, spread=1, snapshots=1)
+    assert same.fingerprint == usual.fingerprint
+    assert same.manifest.history[-1].parameters.keys() == {"run", "counts", "seed"}
+    wide = mint(run, tmp_path / "wide", per_class=3, spread=1.5)
+    minter = load_minter(run)
+    assert isinstance(minter, NetworkMinter)
+    image_seeds = [int(seed) for seed in wide.columns["seed"]]
+    wanted = minter.draw_z(1.5 * minter.z(image_seeds), np.array(wide.labels))
+    assert np.array_equal(wide.pixels[:], wanted) and not np.array_equal(wide.pixels[:], usual.pixels[:])
+    assert wide.manifest.mintings[0].spread == wide.manifest.history[-1].parameters["spread"] == 1.5
+    assert usual.manifest.mintings[0].spread is None
+    none = mint(run, tmp_path / "none", counts={"4": 3}, spread=0)
+    assert (none.pixels[:] == none.pixels[0]).all()  # every image from the middle of the noise
+
+
+def test_snapshots_take_turns_and_every_image_can_be_minted_again(kept: Run, tmp_path: Path) -> None:
+    pack = mint(kept, tmp_path / "a", per_class=30, snapshots=3)
+    assert pack.counts() == dict.fromkeys("0123456789", 30)
+    assert len({each.checkpoint for each in pack.manifest.mintings}) == 3
+    turns = np.asarray(pack.columns["minting"])
+    assert np.bincount(turns).min() > 60  # about 100 each of 300
+    for k, checkpoint in enumerate(kept.checkpoints()[-3:]):
+        rows = np.flatnonzero(turns == k)
+        assert pack.manifest.mintings[k].images_seen == int(checkpoint.name)
+        again = load_minter(kept, checkpoint).draw(pack.columns["seed"][rows].tolist(), np.asarray(pack.labels)[rows])
+        assert np.abs(again.astype(int) - pack.pixels[rows]).max() <= 1
+    some = mint(kept, tmp_path / "some", counts={"4": 3}, snapshots=3, batch_size=2)
+    fours = pack.pixels[np.flatnonzero(pack.labels == 4)[:3]]
+    assert np.abs(fours.astype(int) - some.pixels[:]).max() <= 1
+    newest = mint(kept, tmp_path / "newest", per_class=30)
+    assert np.array_equal(newest.pixels[turns == 2], pack.pixels[turns == 2])  # the newest draws what it draws alone
+    at = int(kept.checkpoints()[-2].name)
+    assert [
+        each.images_seen for each in mint(kept, tmp_path / "b", per_class=1, snapshots=2, at=at).manifest.mintings
+    ][1] == at
+    with pytest.raises(RunError, match="--snapshots 4 and 3 checkpoints"):
+        mint(kept, tmp_path / "no", per_class=1, snapshots=4)
+    with pytest.raises(ArgumentError, match="--spread"):
+        mint(kept, tmp_path / "no", per_class=1, spread=float("nan"))
+    assert not (tmp_path / "no").exists()
+
+
+def test_only_normal_noise_has_a_spread(digits: Pack, tmp_path: Path) -> None:
+    fitted = train(digits, "pca", tmp_path / "run")
+    with pytest.raises(RunError, match="that is uniform"):
+        mint(fitted, tmp_path / "no", per_class=1, spread=2)

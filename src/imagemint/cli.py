@@ -242,6 +242,15 @@ def mint(
             metavar="IMAGES", help="Mint from the checkpoint at this many images seen; default: the newest."
         ),
     ] = None,
+    snapshots: Annotated[
+        int, typer.Option(metavar="N", help="Mint from the last N checkpoints in turn, as many as the run keeps.")
+    ] = 1,
+    spread: Annotated[
+        float,
+        typer.Option(
+            metavar="S", help="Standard deviation of the noise z: over 1 for more variety, under 1 for less."
+        ),
+    ] = 1.0,
     seed: SeedOption = 0,
     batch_size: Annotated[
         int, typer.Option("--batch-size", help="Images that are drawn together; it changes speed and memory only.")
@@ -283,6 +292,8 @@ def mint(
         counts=_counts(counts),
         unlabelled=unlabelled,
         at=at,
+        snapshots=snapshots,
+        spread=spread,
         seed=seed,
         batch_size=batch_size,
         device=device,

@@ -11,19 +11,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imagemint import seeds
-from imagemint.arguments import names, whole
+from imagemint.arguments import names, number, whole
+from imagemint.checkpoints import State
 from imagemint.data.pack import UNLABELLED, Minting, Pack, Step, check_absent, open_pack, writing
 from imagemint.data.remote import address_of
 from imagemint.devices import usable_device
 from imagemint.errors import ArgumentError, RunError
 from imagemint.methods import load_minter, method_of
 from imagemint.metrics.screen import ABOVE, Draw, Screening, Selection, make_screen, select
-from imagemint.minter import Minter
+from imagemint.minter import Minter, NetworkMinter, SnapshotMinter, SpreadMinter
 from imagemint.progress import progress
 from imagemint.runs import Run, RunFacts, open_run
-from imagemint.words import listed
+from imagemint.words import counted, listed
 
 BATCH_SIZE = 128  # images; on a CPU 10 to 30 % faster than 256, whose maps outgrow its caches
+WIDEST = 10.0  # spread of the noise: what a network makes of more is not worth looking at
 _COLUMNS = 3 * 8  # bytes of label, seed and minting of an image
 
 
@@ -35,6 +37,8 @@ def mint(
     counts: Mapping[str, int] | None = None,
     unlabelled: int | None = None,
     at: int | None = None,
+    snapshots: int = 1,
+    spread: float = 1.0,
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
     device: str | None = None,
@@ -52,12 +56,17 @@ def mint(
     fp32, the best or the averaged ones where the run keeps them. Networks that do not see labels can mint
     `unlabelled` images, or labelled ones where they were trained on a single class.
 
+    `snapshots`: images come from so many checkpoints, the newest ones or those up to `at`; which of them draws an
+    image depends on the seed of the image. `spread` multiplies the noise z, whose standard deviation it is: over 1
+    for more variety, under 1 for less. Several runs are minted one by one and merged (`imagemint edit merge`).
+
     `screen` keeps images to whose class a classifier gives a probability of 0.9 or `above`, or the share `keep` of
     each class that is most probable; `reject_copies` leaves out copies of training images. Both learn from the run's
     own training pack alone, which is looked for where it was, or at `pack`. Counts stay exact: see `metrics.screen`.
 
     Raises ArgumentError for numbers that are none, RunError for a run without (that) checkpoint, for class names or
-    counts that do not fit, and where the images would not fit on the disk; all of it before the first file.
+    counts that do not fit, for more snapshots than it keeps, for a spread of noise that is not normal, and where the
+    images would not fit on the disk; all of it before the first file.
 
     >>> from imagemint import pack, train
     >>> run = train(pack("digits", "digits.pack"), "ppca", "run", components=4)
@@ -66,38 +75,70 @@ def mint(
     ('minted', ['3', '3', '8'])
     """
     batch_size, seed = whole(batch_size, "--batch-size", 1), whole(seed, "--seed")
+    snapshots, spread = whole(snapshots, "--snapshots", 1), number(spread, "--spread", 0, WIDEST)
     screening = Screening(ABOVE if screen and above is None and keep is None else above, keep, reject_copies)
     run = open_run(run)
     dest = check_absent(dest)
     order = _order(run, per_class, counts, unlabelled)
     _check_room(dest, run.facts, order.total)
     checkpoint = run.newest() if at is None else run.checkpoint(whole(at, "--at", 0))
-    minter = load_minter(run, checkpoint, usable_device(device))
-    state, facts = run.state(checkpoint), run.facts
+    checkpoints = _last(run, checkpoint, snapshots)
+    minter = SnapshotMinter([_minter(run, each, usable_device(device), spread) for each in checkpoints])
+    facts = run.facts
 
     parameters: dict[str, Any] = {"run": str(run.path), "counts": order.asked, "seed": seed}
+    parameters |= {"snapshots": snapshots} if snapshots > 1 else {}
+    parameters |= {"spread": spread} if spread != 1 else {}
     if screening.by_classifier or screening.reject_copies:
         order, parameters["screen"] = _screened(order, screening, minter, _training_pack(run, pack), seed, batch_size)
     history = [Step(command="mint", parameters=parameters, parents=facts.learned_from)]
     with writing(dest, classes=facts.pack.classes, origin="minted", history=history) as writer:
-        writer.mintings = [
-            Minting(
-                run=str(run.path),
-                checkpoint=state.weights,
-                images_seen=state.images_seen,
-                recipe=run.recipe.name,
-                seed=seed,
-                trained_on=facts.pack.fingerprint,
-                chosen={name: best.images_seen for name, best in state.chosen.items()} or None,
-            )
-        ]
+        writer.mintings = [_minting(run, run.state(each), seed, spread) for each in checkpoints]
         with progress(order.total, "mint") as advance:
             for labels, image_seeds in order.batches(seed, batch_size):
                 pixels = minter.draw(image_seeds, labels)
                 written = labels if order.labelled else np.full(len(labels), UNLABELLED)
-                writer.add(pixels, written, seed=np.array(image_seeds), minting=np.zeros(len(labels), np.int64))
+                writer.add(pixels, written, seed=np.array(image_seeds), minting=minter.turn(image_seeds))
                 advance(len(labels))
     return writer.pack()
+
+
+def _last(run: Run, newest: Path, count: int) -> list[Path]:
+    """The last checkpoints up to `newest`, which comes last. Raises RunError where the run keeps fewer."""
+    there = [path for path in run.checkpoints() if int(path.name) <= int(newest.name)]
+    if count > len(there):
+        raise RunError(
+            f"--snapshots {count} and {counted(len(there), 'checkpoint')} in {run.path}",
+            f"at most {len(there)}",
+            "ask for fewer; a recipe keeps more with --set keep=N, where it trains with checkpoints",
+        )
+    return there[-count:]
+
+
+def _minter(run: Run, checkpoint: Path, device: str, spread: float) -> Minter:
+    minter = load_minter(run, checkpoint, device)
+    if spread == 1:
+        return minter
+    if not isinstance(minter, NetworkMinter) or minter.noise != "normal":
+        raise RunError(
+            f"--spread {spread:g} and noise of {run.path} (model {run.recipe.model}) that is {minter.noise}",
+            "normal noise, whose standard deviation can be changed",
+            "leave --spread out",
+        )
+    return SpreadMinter(minter, spread)
+
+
+def _minting(run: Run, state: State, seed: int, spread: float) -> Minting:
+    return Minting(
+        run=str(run.path),
+        checkpoint=state.weights,
+        images_seen=state.images_seen,
+        recipe=run.recipe.name,
+        seed=seed,
+        trained_on=run.facts.pack.fingerprint,
+        chosen={name: best.images_seen for name, best in state.chosen.items()} or None,
+        spread=spread if spread != 1 else None,
+    )
 
 
 class _Order(NamedTuple):

@@ -86,6 +86,7 @@ class Minting(_Strict):
     image_seeds: str = "seed.npy"
     trained_on: str  # fingerprint of the training pack
     chosen: dict[str, int] | None = None  # images seen when the best weights were taken, by class or of "all"
+    spread: float | None = None  # what z was multiplied by; None: 1
 
 
 class Manifest(_Strict):
