@@ -106,7 +106,8 @@ def main() -> None:
         if options.quick:  # a tenth of the time; what survives may be noticed by the folder
             names = {name: only_files(tests) for name, tests in names.items()}
         if options.again:
-            drawn = [found for line in newest(options.out) if not line["noticed"] for found in same_change(line)]
+            survivors = [line for line in newest(options.out) if not line["noticed"] and options.only in line["file"]]
+            drawn = [found for line in survivors for found in same_change(line)]
         else:
             every = [mutant for name in names for mutant in mutants(name)]
             drawn = random.Random(options.seed).sample(every, min(options.sample, len(every)))
@@ -133,11 +134,13 @@ def same_change(line: dict[str, Any]) -> list[Mutant]:
     """The mutant of a line of results, in a file whose lines may have moved since; none where that code is gone."""
     where, operator, _ = line["key"].split()
     wanted = int(where.rpartition(":")[2])
-    found = [each for each in mutants(line["file"]) if each.operator == operator and changed(each) == line["change"]]
+    found = [each for each in mutants(line["file"]) if each.operator == operator]
     found.sort(key=lambda each: abs(each.line - wanted))
-    if not found:
-        print(f"no longer there: {line['key']}: {line['change']}")
-    return [each._replace(known_as=line["key"]) for each in found[:1]]
+    for each in found:
+        if changed(each) == line["change"]:
+            return [each._replace(known_as=line["key"])]
+    print(f"no longer there: {line['key']}: {line['change']}")
+    return []
 
 
 def changed(mutant: Mutant) -> str:
