@@ -6,6 +6,7 @@ DIR/
   studies/NAME      studies, each with its report.html
   jobs/0001/        one folder per job (imagemint.studio.jobs)
   incoming/NAME     archives and folders of photos that a person puts there by hand
+  walks/NAME.gif    walks through what runs can draw
   uploads/          what browsers sent, and what they are given to download
   studio.lock       held by the studio that is open on the folder
 """

@@ -78,6 +78,5 @@ def build(live: Live) -> None:
 
 def component(field: Field) -> Any:
     """The part of a form for one field."""
-    if field.choices:
-        return gr.Dropdown(list(field.choices), value=field.value, label=field.label, info=field.help or None)
-    return gr.Textbox(field.value, label=field.label, info=field.help or None)
+    said = {"value": field.value, "label": field.label, "info": field.help or None, "interactive": True}
+    return gr.Dropdown(list(field.choices), **said) if field.choices else gr.Textbox(**said)
