@@ -108,6 +108,14 @@ def test_what_a_page_says_about_jobs_is_of_one_moment(jobs: Jobs) -> None:
     assert "nothing" in after[0].sentence and (after[0].verb, after[0].number) == ("info", job.number)
 
 
+def test_what_is_for_programs_is_no_sentence(jobs: Jobs) -> None:
+    job = jobs.add(["info", "nothing"])
+    over(jobs, job)
+    (job.path / "log.txt").write_text('{"values": {}}\n')
+    (job.path / "exit.json").write_text('{"status": 0}')
+    assert job.state == "done" and "{" not in job.sentence and "page Judge" in job.sentence
+
+
 def test_a_number_that_another_process_got_is_not_mistaken(jobs: Jobs) -> None:
     job = jobs.add(["info", "nothing"])
     over(jobs, job)

@@ -145,6 +145,8 @@ class Job:
             return f"Its process was ended from outside (killed, or out of memory): {how}."
         if state == "stopped":
             return "Stopped; nothing is half-written." + (" Resume goes on." if self.verb in _RESUMED else "")
+        if last.startswith("{"):  # what `measure` prints is for programs
+            last = "Measured. The page Judge shows the measures, and copies beside their neighbours."
         return {"waiting": "Waits for its turn.", "stopping": "Stops as soon as all is saved."}.get(state, last)
 
     def process(self) -> int | None:
