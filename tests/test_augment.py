@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from imagemint.augment import (
     HARDER,
     Movement,
     Ranges,
+    _covered,
     affine,
     augment,
     classic,
@@ -364,3 +367,76 @@ def test_cutout_covers_a_square_in_every_image() -> None:
     still = Ranges(STILL, light=(1.0, 0.0), harder=STILL, harder_share=1.0, cutout=0.5)
     where = (augment(images, made(1), still) - images).abs() > 1e-3
     assert float(where.any(2).any(2).float().mean()) > 0.9
+
+
+# --- each change against the same written out in numpy, from the same draws ----------------------------------------
+
+
+def cells_covered(n: int, h: int, w: int, down: Any, across: Any, half_side: Any) -> np.ndarray:
+    """Pixels whose centre lies less than `half_side` of the side from a point, both ways: bool `[n, 1, h, w]`."""
+    found = np.zeros((n, 1, h, w), bool)
+    for k in range(n):
+        for row in range(h):
+            for column in range(w):
+                y, x = (row + 0.5) / h, (column + 0.5) / w
+                found[k, 0, row, column] = abs(y - down[k]) < half_side[k] and abs(x - across[k]) < half_side[k]
+    return found
+
+
+def test_a_cutout_covers_the_pixels_whose_centres_lie_within_its_square() -> None:
+    n, h, w = 40, 9, 14
+    images = torch.rand(n, 3, h, w, generator=made()) * 2 - 1
+    found = _covered(images, made(7), 0.6).numpy()
+    draws = made(7)
+    side, down, across = (torch.rand(n, 1, 1, 1, generator=draws).flatten().numpy() for _ in range(3))
+    where = cells_covered(n, h, w, down, across, side * np.float32(0.6) / 2)
+    wanted = np.where(where, images.mean((2, 3), keepdim=True).numpy(), images.numpy())
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_classmix_takes_whole_cells_of_a_grid_of_4_by_4() -> None:
+    """Images of one class, each of one colour, so that every pixel says whose it is."""
+    n, h, w = 6, 10, 13
+    colours = torch.linspace(-1, 1, n).view(n, 1, 1, 1)
+    mixed, _ = mix(colours.expand(n, 1, h, w), torch.ones(n, 1), made(3), AUGMENTATIONS["classmix"])
+    draws = made(3)
+    order = torch.rand(n, generator=draws).argsort().tolist()
+    share = torch.rand(n, 1, 1, 1, generator=draws).flatten().tolist()
+    cells = torch.rand(n, 1, 4, 4, generator=draws)
+    for place, k in enumerate(order):
+        other = order[(place + 1) % n]
+        for row in range(h):
+            for column in range(w):
+                taken = float(cells[k, 0, 4 * row // h, 4 * column // w]) < share[k]
+                assert mixed[k, 0, row, column] == (colours[other] if taken else colours[k])
+
+
+@pytest.mark.parametrize(("channels", "together"), [(1, 1), (2, 1), (3, 3), (6, 3)])
+def test_photo_is_light_colour_contrast_a_shift_and_a_covered_square(channels: int, together: int) -> None:
+    """Zhao et al. 2020, in this order and in their ranges; a gray image has no colour to be made stronger."""
+    n, h, w = 5, 8, 12
+    images = torch.rand(n, channels, h, w, generator=made()) * 2 - 1
+    found = photo(images, made(9))
+    draws = made(9)
+    light, colour, contrast, down, across = torch.rand(5, n, 1, 1, 1, generator=draws).view(5, n).double().numpy()
+    changed = np.empty((n, channels, h, w))
+    for k in range(n):
+        for first in range(0, channels, together):
+            each = images[k, first : first + together].double().numpy() + light[k] - 0.5
+            gray = each.mean(0, keepdims=True)
+            each = gray + 2 * colour[k] * (each - gray)
+            changed[k, first : first + together] = each.mean() + (contrast[k] + 0.5) * (each - each.mean())
+    moved = affine(torch.from_numpy(changed).float(), draws, Movement(shift=1 / 8, rotate=0, shear=0, zoom=0))
+    where = cells_covered(n, h, w, down, across, [0.25] * n)
+    wanted = torch.where(torch.from_numpy(where), torch.zeros(()), moved)
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_the_ranges_of_the_table_are_those_of_their_sources() -> None:
+    assert Ranges().movement == CLASSIC
+    assert AUGMENTATIONS["classic"] == Ranges()
+    sterzinger = AUGMENTATIONS["sterzinger"]
+    assert sterzinger.flips and sterzinger.light == (0.6, 0.4)  # light times 0.2 to 1
+    assert sterzinger.movement == Movement(shift=0, rotate=25, shear=0, zoom=0.5, size=1.5)  # 1 to 2 times as large
+    assert AUGMENTATIONS["cutout"] == Ranges(harder=CLASSIC, harder_share=1.0, cutout=0.5)
+    assert (AUGMENTATIONS["mixup"].mixed, AUGMENTATIONS["classmix"].mixed) == (1.0, 1.0)

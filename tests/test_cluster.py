@@ -72,14 +72,13 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, subpro
         process.send_signal(signal.SIGTERM)
 
 
-def worker_of(process: subprocess.Popen[bytes], lock: Path) -> int | None:
-    """The process below Ray's head that trains into the folder of a lock."""
-    psutil = pytest.importorskip("psutil", reason="psutil is not installed")
-    for child in psutil.Process(process.pid).children(recursive=True):
+def worker_of(driver: subprocess.Popen[str], lock: Path) -> int | None:
+    """The process other than the driver's that holds the lock of a run: Ray's worker that trains it."""
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
         try:
-            if any(file.path == str(lock) for file in child.open_files()):
-                return int(child.pid)
-        except psutil.Error:
+            if descriptor.readlink() == lock and int(descriptor.parts[2]) != driver.pid:
+                return int(descriptor.parts[2])
+        except OSError:  # a process that has ended, or that is not ours
             continue
     return None
 
@@ -89,7 +88,7 @@ def worker_of(process: subprocess.Popen[bytes], lock: Path) -> int | None:
 def test_eight_trials_end_as_they_do_here_though_a_worker_is_killed(
     digits: Pack, head: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
-    address, process = head
+    address, _ = head
     settings = {**TINY, "checkpoint_every": 128, "watch_every": 8192, "picture_every": 8192, "log_every": 128}
     grid = {"images": [3072, 64, 128, 192]}
     plan = plan_of(digits, recipes=["demo"], variants={"tiny": settings}, grid=grid, seeds=[0, 1])
@@ -100,7 +99,7 @@ def test_eight_trials_end_as_they_do_here_though_a_worker_is_killed(
     run = out / "runs" / "00001-demo-seed0"
     while driver.poll() is None and not list(run.glob("checkpoints/0*/state.json")):
         time.sleep(0.02)
-    worker = worker_of(process, run / "lock")
+    worker = worker_of(driver, run / "lock")
     assert worker is not None, driver.communicate()
     os.kill(worker, signal.SIGKILL)
     printed, errors = driver.communicate()
