@@ -6,7 +6,7 @@ import csv
 import json
 import re
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -278,3 +278,17 @@ def test_arms_do_not_differ_by_colour_alone() -> None:
 def test_nearer_on_the_whole_is_said_although_it_is_no_copy(minted: np.ndarray, words: str) -> None:
     near = nearness(minted, np.arange(100.0) + 50, 0)
     assert Copies("10", [], 100, near).words.startswith(words)
+
+
+def test_the_answer_speaks_of_an_augmentation_only_where_it_is_what_arms_are_compared_with(tmp_path: Path) -> None:
+    """The best free arm may be another one: then both sides are named."""
+    arms, chances = ("real", "classic", "strong", "mix+strong"), as_if(mix_strong=-8)
+    for best, words in {
+        "strong": "On top of strong augmentation, minted images lowered accuracy",
+        "classic": "Compared with classic, the best free arm, minted images (mix+strong) lowered accuracy",
+    }.items():
+        study = made_study(tmp_path / best, chances, arms=arms)
+        rows = [row.model_copy(update={"validation": float(row.arm == best)}) for row in study.rows]
+        study = replace(study, rows=rows)
+        assert {each.baseline for each in answer.answers(study)} == {best}
+        assert words in answer.headline(study)[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from imagemint.studies.advice import LEAST_BUDGETS, Advice, worth
 from imagemint.studies.advice import boundary as boundary_of
-from imagemint.studies.arms import find_arm
+from imagemint.studies.arms import FREE, Arm, find_arm
 from imagemint.studies.plan import ALL, budget_in_words
 from imagemint.studies.results import Study
 from imagemint.studies.saturation import YARDSTICKS
@@ -107,7 +108,7 @@ def headline(study: Study) -> tuple[str, str]:
     if asked is None:
         return "unknown", "No two arms can be compared yet."
     arm = find_arm(asked[0])
-    subject = arm.subject if arm.subject and asked[1] in arm.against[:2] else f"Compared with {asked[1]}, {asked[0]}"
+    subject = _subject(arm, asked, found)
     if any(each.word == "too few repeats" for each in found):
         helping = "minted images help" if arm.minted else f"{arm_name(asked[0])} helps"
         few = f"This study cannot say yet whether {helping}: one repeat says nothing about chance."
@@ -136,6 +137,20 @@ def headline(study: Study) -> tuple[str, str]:
     if nothing:
         sentences.append(f"No measurable effect with {_at(nothing)}.")
     return "mixed" if helps and hurts else "helps" if helps else "hurts", " ".join(sentences)
+
+
+def _subject(arm: Arm, asked: tuple[str, str], found: Sequence[Difference]) -> str:
+    """What did it: in the arm's own words where it is compared with what these words name, else by names.
+
+    The best free arm may be another one than the augmentation that the words speak of.
+    """
+    named = [name for name in arm.against[:2] if name != FREE][:1]
+    bases = {each.baseline for each in found} or {asked[1]}
+    if arm.subject and bases <= {*named}:
+        return arm.subject
+    against = f"{bases.pop()}, the {FREE}" if asked[1] == FREE and len(bases) == 1 else asked[1]
+    what = arm.subject.rpartition(", ")[2]
+    return f"Compared with {against}, " + (f"{what} ({asked[0]})" if what else asked[0])
 
 
 def asks_for_saturation(study: Study) -> bool:
