@@ -23,7 +23,7 @@ from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import ImagemintError, StudyError
 from imagemint.pages.study_page import command_again, report, study
 from imagemint.studies.arms import USUAL
-from imagemint.studies.plan import StudyPlan, make_plan
+from imagemint.studies.plan import CHOICES, StudyPlan, make_plan
 from tests.digits import digits, write
 
 
@@ -169,3 +169,17 @@ def test_a_study_of_an_earlier_version_opens_and_goes_on(tmp_path: Path) -> None
     assert {row.repeat for row in made.rows} == {0, 1, 2}
     after = json.loads((tmp_path / "study" / "study.json").read_text())["settings"]
     assert {key: after[key] for key in settings} == settings
+
+
+def test_shares_of_each_class_are_budgets_in_order_and_all_of_them_is_all() -> None:
+    plan = make_plan(None, budgets="50%, 2.50%,100%,10", arms="real,classic")
+    assert plan.budgets == ("10", "2.5%", "50%", "all")
+
+
+def test_of_each_setting_that_may_be_chosen_what_is_asked_for_comes_first_with_a_lower_and_a_higher_value() -> None:
+    assert {name: (1.0, *sorted(factors[1:])) for name, factors in CHOICES.items()} == CHOICES
+    assert {name: factors[1:] for name, factors in CHOICES.items()} == {
+        "learning-rate": (1 / 3, 3.0),
+        "length": (0.5, 2.0),
+        "augmentation": (0.5, 1.6),  # 1.6 times classic is the harder part of strong
+    }

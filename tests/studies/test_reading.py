@@ -396,3 +396,7 @@ def test_the_time_left_is_that_of_the_cells_before_times_those_to_come(
         "study 2/3: 5 real images per class, repeat 2 of 3, about 4 min left",
         "study 3/3: 5 real images per class, repeat 3 of 3, about 2 min left",
     ]
+
+
+def test_only_the_arm_that_says_so_is_screened() -> None:
+    assert [name for name, arm in ARMS.items() if arm.minting and arm.minting.screened] == ["screened"]

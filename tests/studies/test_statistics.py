@@ -186,3 +186,22 @@ def test_the_best_value_of_a_score_is_that_of_a_sure_and_right_classifier() -> N
         assert (row.unit, row.scale) == (("nats", 1) if name == "log-loss" else ("points", 100))
         assert row.log_probabilities == (name == "log-loss")
     assert statistics.log_likelihood(np.array([0]), np.array([[0.0, 1.0]])) == pytest.approx(np.log(1e-7))
+
+
+def test_the_bootstrap_draws_every_repeat_as_often_as_every_other() -> None:
+    """One repeat of three is 1 and the others 0: all three draws are that one in 1 of 27 resamples, over 2.5 %."""
+    for which in range(3):
+        table = np.zeros((3, 1, 20))
+        table[which] = 1
+        found = statistics._bootstrap(lambda means: float(means.mean()), table, 1)
+        assert (found.low, found.high) == (0.0, 1.0)
+    drawn: list[int] = []
+    numbers = np.arange(3.0)[:, None, None] + np.zeros((3, 1, 20))
+
+    def noted(means: np.ndarray) -> float:
+        drawn.extend(means[:, 0].round().astype(int).tolist())
+        return 0.0
+
+    statistics._bootstrap(noted, numbers, 0)
+    counts = np.bincount(drawn[3:], minlength=3)  # the first three are the repeats as they are
+    assert counts / counts.sum() == pytest.approx(np.full(3, 1 / 3), abs=0.05)

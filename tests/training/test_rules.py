@@ -117,6 +117,21 @@ def test_slow_is_not_ill_while_the_last_third_is_3_per_cent_better(last: float, 
     assert bool(findings(looks, tiny)) == expected
 
 
+@pytest.mark.parametrize(("last", "told"), [(0.205, 110_000), (0.207, 130_000)])
+def test_classes_that_widen_by_3_per_cent_in_the_last_third_have_not_collapsed(
+    last: float, told: int, tiny: Recipe
+) -> None:
+    """The spread within classes grows until 60,000 images and stands still then; 0.97 times 0.206 is 0.2."""
+    looks = [
+        dataclasses.replace(
+            HEALTHY, images_seen=10_000 * k, distance=1.3 * 0.8**k, within=0.2 * 1.2 ** (k - 6) if k <= 6 else last
+        )
+        for k in range(15)
+    ]
+    (found,) = findings(looks, tiny)
+    assert (found.name, found.images_seen) == ("mode collapse", told)
+
+
 WORDS = {
     "too much alike": "samples differ 0.10 times as much as real images do (below 0.4)",
     "alike within classes": "samples of one class differ 0.10 times as much as real images of it do (below 0.4)",
