@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import time
@@ -180,3 +181,17 @@ def test_bad_starts_are_one_line(served: Served, tmp_path: Path) -> None:
     assert "--auth" in _refused("--folder", fresh, "--host", "0.0.0.0")
     assert "USER:PASSWORD" in _refused("--folder", fresh, "--auth", "ann")
     assert not Path(fresh).exists()
+
+
+def test_a_full_disk_is_one_sentence_on_the_page_and_a_bug_keeps_its_traceback() -> None:
+    import gradio as gr
+
+    from imagemint.studio.parts import sentence
+
+    def failing(error: OSError) -> None:
+        raise error
+
+    with pytest.raises(gr.Error, match="the disk is full at packs.x.pixels.npy; wanted room to write"):
+        sentence(failing)(OSError(errno.ENOSPC, "No space left on device", "packs/x/pixels.npy"))
+    with pytest.raises(OSError, match="a bug"):
+        sentence(failing)(OSError(errno.EBADF, "a bug"))

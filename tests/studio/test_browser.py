@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -203,6 +204,20 @@ def serious(page: Any, where: str) -> None:
     )
     found = [each for each in axe.Axe().run(page).response["violations"] if each["impact"] in BAD]
     assert not found, (where, [(each["id"], each["nodes"][0]["html"]) for each in found])
+
+
+def test_a_pack_that_is_removed_while_it_is_shown_goes_from_the_page_and_can_be_made_again(
+    fresh: Served, page: Any
+) -> None:
+    page.goto(fresh.url)
+    heading = frame(page, "The pack digits").get_by_role("heading", name="digits", exact=True)
+    for _ in range(2):
+        tab(page, "Start")
+        page.get_by_role("button", name="Take the sample").click()
+        tab(page, "Data")
+        heading.wait_for()
+        shutil.rmtree(fresh.folder / "packs" / "digits")
+        heading.wait_for(state="detached")
 
 
 def test_axe_finds_nothing_serious(page: Any, served: Served) -> None:
