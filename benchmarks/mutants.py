@@ -44,7 +44,8 @@ TESTS: dict[str, str] = {
     "training/choice.py": "tests/training/test_choice.py",
     "training/watch/*.py": "tests/training/test_rules.py tests/training/test_measure.py tests/training/test_watch.py",
     "data/split.py": "tests/data/test_split.py",
-    "data/duplicates.py": "tests/data/test_duplicates.py tests/data/test_inspection.py tests/data/test_split.py",
+    "data/duplicates.py": "tests/data/test_duplicates.py tests/data/test_inspection.py tests/data/test_split.py "
+    "tests/studies/test_leaks.py",
     "classifiers/*.py": "tests/classifiers/test_kinds.py tests/classifiers tests/metrics/test_measures.py",
     "classifiers/outside.py": "tests/classifiers/test_outside.py tests/classifiers/test_kinds.py",
     "metrics/*.py": "tests/metrics/test_comparison.py tests/metrics",

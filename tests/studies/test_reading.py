@@ -87,6 +87,15 @@ def test_the_free_arm_of_the_best_validation_is_the_yardstick() -> None:
     assert study.validations("5") == {} and study.best_free("5") is None
 
 
+def test_a_difference_is_that_with_the_baseline_that_is_asked_for() -> None:
+    study = told(["5"], ["real", "classic", "mix"], 3, real=10, classic=20, mix=24)
+    assert study.comparisons == [("classic", "real"), ("mix", "real")]
+    found = study.difference("5", "mix", "real")
+    assert found is not None and (found.baseline, found.chosen) == ("real", False)
+    assert study.difference("5", "mix", "classic") is None and study.difference("5", "classic", "mix") is None
+    assert study.difference("7", "mix", "real") is None
+
+
 def test_more_real_images_are_compared_with_the_budget_before() -> None:
     study = told(["5", "10", "20"], ["real"], real5=10, real10=20, real20=26)
     found = study.saturation()
