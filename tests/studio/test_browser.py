@@ -8,14 +8,14 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
+from tests.browser import WIDE, browser_page, shots
+
 from .conftest import Served
 
-CHROMIUM = Path("/usr/bin/chromium")
-WIDE, PHONE = {"width": 1200, "height": 900}, {"width": 400, "height": 800}
+PHONE = {"width": 400, "height": 800}
 SOON, LATE = 60_000, 180_000  # milliseconds: for a page, for a job, on a busy machine
 BAD = ("serious", "critical")  # what axe calls them
 TABS = ("Start", "Data", "Train", "Mint", "Judge", "Jobs")
@@ -23,26 +23,8 @@ TABS = ("Start", "Data", "Train", "Mint", "Judge", "Jobs")
 
 @pytest.fixture
 def page() -> Iterator[Any]:
-    reason = "the browser tests need playwright: pip install 'imagemint[dev]'"
-    playwright = pytest.importorskip("playwright.sync_api", reason=reason)
-    if not CHROMIUM.is_file():
-        pytest.skip(f"the browser tests need Debian's chromium at {CHROMIUM}")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        page = browser.new_page(viewport=WIDE)
-        page.set_default_timeout(SOON)
-        wrong: list[str] = []
-        page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda asked: None if _here(asked.url) else wrong.append(asked.url))
-        yield page
-        browser.close()
-    assert not wrong
-
-
-def _here(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.scheme in ("data", "blob", "about") or parts.hostname == "127.0.0.1"
+    with browser_page(milliseconds=SOON, console=True) as opened:
+        yield opened
 
 
 def frame(page: Any, title: str) -> Any:
@@ -61,8 +43,7 @@ def look(page: Any, name: str, folder: Path | None) -> None:
 def test_the_sample_is_packed_and_shown_wide_and_on_a_phone(
     page: Any, served: Served, request: pytest.FixtureRequest
 ) -> None:
-    shots = request.config.rootpath / "screenshots"
-    where = shots if shots.is_dir() else None  # `mkdir screenshots` to look at them
+    where = shots(request)
     page.goto(served.url)
     page.get_by_role("button", name="Take the sample").click()
     frame(page, "The pack digits").get_by_role("heading", name="digits", exact=True).wait_for()
@@ -115,8 +96,7 @@ def photos(folder: Path) -> Path:
 
 
 def test_from_a_zip_to_the_verdict(fresh: Served, page: Any, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    shots = request.config.rootpath / "screenshots"
-    where = shots if shots.is_dir() else None
+    where = shots(request)
     page.goto(fresh.url)
     page.get_by_text("No job yet.").wait_for()
 
