@@ -8,7 +8,7 @@ import torch
 from sklearn import metrics
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from imagemint.metrics.scores import CALIBRATION_BINS, SCORES, recalls
+from imagemint.metrics.scores import CALIBRATION_BINS, SCORES, calibration_error, recalls
 
 
 def opinions(n: int = 400, k: int = 4, seed: int = 0, skill: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -56,3 +56,9 @@ def test_a_better_classifier_has_better_scores_in_the_direction_that_is_stated()
 
 def test_an_image_that_was_held_impossible_is_no_infinite_loss() -> None:
     assert 30 < SCORES["log-loss"].compute(np.array([0]), np.array([[0.0, 1.0]])) < 40
+
+
+def test_who_is_certain_falls_among_the_most_confident() -> None:
+    """1.00 and 0.96 are of one bin, in which one of two is right: the error is 0.98 less a half."""
+    probabilities = np.array([[1.0, 0.0], [0.96, 0.04]])
+    assert calibration_error(np.array([0, 1]), probabilities) == pytest.approx(0.48)

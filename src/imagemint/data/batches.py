@@ -42,7 +42,7 @@ class RisingBatches:
     its own `Batches`. Up to any position the real images are as many as the line says, rounded down.
 
     >>> RisingBatches(2, 2, share=0.5, length=8, seed=0).take(0, 8) < 2
-    array([False,  True, False,  True,  True, False,  True,  True])
+    array([False,  True, False,  True,  True,  True,  True,  True])
     """
 
     def __init__(self, real: int, other: int, *, share: float, length: int, seed: int) -> None:
