@@ -61,4 +61,4 @@ def test_an_image_that_was_held_impossible_is_no_infinite_loss() -> None:
 def test_who_is_certain_falls_among_the_most_confident() -> None:
     """1.00 and 0.96 are of one bin, in which one of two is right: the error is 0.98 less a half."""
     probabilities = np.array([[1.0, 0.0], [0.96, 0.04]])
-    assert calibration_error(np.array([0, 1]), probabilities) == pytest.approx(0.48)
+    assert calibration_error(np.array([1, 0]), probabilities) == pytest.approx(0.48)

@@ -211,11 +211,11 @@ def test_what_an_image_adds_to_the_macro_f1_is_what_is_lost_without_it() -> None
     """Pseudo-values of the jackknife, n times the score less (n - 1) times the score without the image."""
     rng = np.random.default_rng(0)
     n, k = 300, 3
-    labels = rng.integers(0, k, n)
+    labels = rng.choice(k, n, p=[0.7, 0.2, 0.1])
     called = np.where(rng.random(n) < 0.7, labels, rng.integers(0, k, n))
     values = statistics.macro_f1(labels, np.eye(k)[called])
     whole = metrics.f1_score(labels, called, average="macro")
-    for image in range(0, n, 10):
+    for image in range(0, n, 5):
         rest = np.arange(n) != image
         without = metrics.f1_score(labels[rest], called[rest], average="macro")
-        assert values[image] == pytest.approx(n * whole - (n - 1) * without, abs=0.03)
+        assert values[image] == pytest.approx(n * whole - (n - 1) * without, abs=0.06)
