@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -386,6 +387,61 @@ def test_postgresql(digits: imagemint.Pack, run: imagemint.Run, tmp_path: Path) 
         postgres.send_signal(signal.SIGINT)
         postgres.wait(30)
         shutil.rmtree(home)
+
+
+def test_a_full_disk_stops_no_training_and_posts_nothing_twice(
+    digits: imagemint.Pack, run: imagemint.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imagemint import files
+    from imagemint.tracking import follow
+
+    write = files.write_json
+
+    def full(path: Path, *values: Any, **options: Any) -> None:
+        if path.parent.name == "tracking":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(path, *values, **options)
+
+    target = target_of(f"tensorboard:{tmp_path}/board")
+    ended = threading.Event()
+    ended.set()
+    monkeypatch.setattr(files, "write_json", full)
+    monkeypatch.setattr(os, "nice", lambda _: 0)  # that of the tests stays as it is
+    with following(run.path, str(target)):
+        made = imagemint.train(digits, "demo", tmp_path / "run", images=320, **TINY)
+    assert made.images_seen == 320
+    with pytest.raises(ValueError, match="of its own"), following(run.path, str(target)):
+        raise ValueError("of its own")
+    (run.path / "tracking" / f"{target.key}.json").unlink(missing_ok=True)  # of the posters of the two blocks
+    for _ in range(2):
+        assert follow.follow(run.path, target, ended) != 0
+    monkeypatch.setattr(files, "write_json", write)
+    assert follow.follow(run.path, target, ended) == 0
+    assert same(scalars(tmp_path / "board" / run.path.name, "loss_d"), run, "loss_d", 1e-5)
+    assert read_position(run.path, str(target), target.key).log == len(run.log())
+    assert track(run.path, target) == 0
+
+
+def test_a_run_that_is_deleted_while_it_is_posted_ends_the_poster(
+    run: imagemint.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imagemint.tracking import follow
+
+    monkeypatch.setattr(os, "nice", lambda _: 0)  # that of the tests stays as it is
+    target, ended = target_of(f"tensorboard:{tmp_path}/board"), threading.Event()
+    gone = tmp_path / "gone"
+    shutil.copytree(run.path, gone)
+    statuses: list[int] = []
+    poster = threading.Thread(target=lambda: statuses.append(follow.follow(gone, target, ended)))
+    poster.start()
+    while not (tmp_path / "board" / "gone").exists():
+        time.sleep(0.05)
+    gone.rename(tmp_path / "elsewhere")  # all at once, while the poster may be writing into it
+    ended.set()
+    poster.join(30)
+    assert len(statuses) == 1, "it ended, by a status and not by an error"
+    with pytest.raises(RunError, match="nothing at"):
+        track(gone, target)
 
 
 def test_a_position_of_another_target_is_not_taken(run: imagemint.Run) -> None:

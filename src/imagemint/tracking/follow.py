@@ -82,7 +82,7 @@ def following(path: Path, to: str | Sequence[str]) -> Iterator[None]:
     if not targets:
         yield
         return
-    write_state(path, State(state="running"))
+    _note_state(path, State(state="running"))
     with ExitStack() as stack:
         children = [(target, stack.enter_context(_child(path, target))) for target in targets]
         state = State(state="finished")
@@ -98,10 +98,18 @@ def following(path: Path, to: str | Sequence[str]) -> Iterator[None]:
             state = State(state="failed", reason=shown(str(error) or type(error).__name__)[:300])
             raise
         finally:
-            write_state(path, state)
+            _note_state(path, state)
             ends = time.monotonic() + GRACE
             for target, child in children:
                 _finish(path, target, child, max(ends - time.monotonic(), 0.5))
+
+
+def _note_state(path: Path, state: State) -> None:
+    """What the training says of itself to its posters; a disk that has no room for it does not stop the training."""
+    try:
+        write_state(path, state)
+    except OSError as error:
+        say(f"{path}: no note that it is {state.state} ({error.strerror or error}); the training is not affected")
 
 
 def _finish(path: Path, target: Target, child: subprocess.Popen[bytes], seconds: float) -> None:
@@ -152,22 +160,30 @@ def follow(path: Path, target: Target, ended: threading.Event) -> int:
         except RunError:  # the folder is being written, or has gone
             if last or not path.exists():
                 return _NOT_POSTED
+        except OSError:  # no room for the note of what was posted, or a file has gone: tried again
+            if last:
+                return _NOT_POSTED
+            pause = min(2 * pause, LONGEST)
         ended.wait(pause)
 
 
 def _post_run(path: Path, poster: Poster, target: Target, checkpoints: bool) -> int:
     run = open_run(path)
-    position = read_position(path, str(target), target.key)
+    here = path.absolute(), target.key
+    position = _UNNOTED.get(here) or read_position(path, str(target), target.key)
     if target.kind == "tensorboard" and path.absolute() not in _WRITTEN:
         position = Position(target=str(target))  # events are written from the beginning by each session
         _WRITTEN.add(path.absolute())
     news = news_of(run, position)
-    if not news and news.state == position.state and not checkpoints:
+    if not news and news.state == position.state and not checkpoints and here not in _UNNOTED:
         return 0
-    write_position(path, target.key, poster.post(run, news, checkpoints=checkpoints))
+    _UNNOTED[here] = poster.post(run, news, checkpoints=checkpoints)
+    write_position(path, target.key, _UNNOTED[here])
+    del _UNNOTED[here]
     return len(news.values)
 
 
+_UNNOTED: dict[tuple[Path, str], Position] = {}  # posted, and not on the disk: it had no room
 _WRITTEN: set[Path] = set()  # runs whose events this process has begun to write
 
 
