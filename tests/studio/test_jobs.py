@@ -51,7 +51,7 @@ def test_a_job_is_the_command_line_in_the_folder(jobs: Jobs) -> None:
     job = jobs.add(["pack", "digits", "packs/my digits"], result="packs/my digits")
     assert over(jobs, job) == "done"
     assert (jobs.folder / "packs/my digits/manifest.json").is_file()
-    assert job.command == "imagemint pack digits 'packs/my digits'"
+    assert job.asked.command == "imagemint pack digits 'packs/my digits'"
     assert "1,797 images" in job.sentence
 
 
@@ -105,7 +105,7 @@ def test_what_a_page_says_about_jobs_is_of_one_moment(jobs: Jobs) -> None:
     after = jobs.seen()
     assert before[0].state in ("waiting", "running") and after[0].state == "failed"
     assert before == before[:1] != after  # what was seen does not change behind the page's back
-    assert "nothing" in after[0].sentence and (after[0].verb, after[0].number) == ("info", job.number)
+    assert "nothing" in after[0].sentence and (after[0].asked.verb, after[0].number) == ("info", job.number)
 
 
 def test_what_is_for_programs_is_no_sentence(jobs: Jobs) -> None:

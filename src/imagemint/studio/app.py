@@ -75,7 +75,7 @@ def build(studio: Studio) -> Any:
 
 
 def _facts(job: Any) -> dict[str, Any]:
-    return {"number": job.number, "state": job.state, "command": job.command, "sentence": job.sentence}
+    return {"number": job.number, "state": job.state, "command": job.asked.command, "sentence": job.sentence}
 
 
 def serve(

@@ -49,6 +49,16 @@ class Asked(Strict):
     result: str = ""  # what it makes, relative to the studio's folder
     after: int | None = None  # the job that has to be done before
 
+    @property
+    def verb(self) -> str:
+        """The first word: pack, train, ..."""
+        return self.words[0]
+
+    @property
+    def command(self) -> str:
+        """The command line that does the same in the studio's folder."""
+        return shlex.join(["imagemint", *self.words])
+
 
 class _Started(Strict):
     process: int = Field(gt=0)
@@ -69,16 +79,6 @@ class Seen:
     sentence: str
     path: Path
 
-    @property
-    def verb(self) -> str:
-        """The first word: pack, train, ..."""
-        return self.asked.words[0]
-
-    @property
-    def command(self) -> str:
-        """The command line that does the same in the studio's folder."""
-        return shlex.join(["imagemint", *self.asked.words])
-
 
 class Job:
     """One job, by its folder; its state is read anew each time."""
@@ -86,16 +86,6 @@ class Job:
     def __init__(self, path: Path) -> None:
         self.path, self.number = path, int(path.name)
         self.asked = files.read_model(path / "job.json", Asked)
-
-    @property
-    def verb(self) -> str:
-        """The first word: pack, train, ..."""
-        return self.asked.words[0]
-
-    @property
-    def command(self) -> str:
-        """The command line that does the same in the studio's folder."""
-        return shlex.join(["imagemint", *self.asked.words])
 
     @property
     def state(self) -> State:
@@ -141,10 +131,10 @@ class Job:
         lines = [line for line in self.said.splitlines() if line.strip()]
         last = lines[-1].removeprefix("imagemint: ") if lines else ""
         if state == "failed" and self.status is None:
-            how = "resume it" if self.verb in _RESUMED else "start it again"
+            how = "resume it" if self.asked.verb in _RESUMED else "start it again"
             return f"Its process was ended from outside (killed, or out of memory): {how}."
         if state == "stopped":
-            return "Stopped; nothing is half-written." + (" Resume goes on." if self.verb in _RESUMED else "")
+            return "Stopped; nothing is half-written." + (" Resume goes on." if self.asked.verb in _RESUMED else "")
         if last.startswith("{"):  # what `measure` prints is for programs
             last = "Measured. The page Judge shows the measures, and copies beside their neighbours."
         return {"waiting": "Waits for its turn.", "stopping": "Stops as soon as all is saved."}.get(state, last)
@@ -193,7 +183,7 @@ class Jobs:
 
     def newest(self, *verbs: str) -> Job | None:
         """The newest job of these verbs."""
-        return next((each for each in self.all() if each.verb in verbs), None)
+        return next((each for each in self.all() if each.asked.verb in verbs), None)
 
     def add(self, words: Sequence[str], *, result: Path | str = "", after: Job | None = None) -> Job:
         """Put a command in line. It starts at once where there is room."""
@@ -245,7 +235,7 @@ class Jobs:
                 wanted = "a job that has stopped or failed"
                 raise StudioError(f"job {job.number} is {job.state}", wanted, "choose another")
             words = job.asked.words
-            if job.verb == "train" and "--resume" not in words and (self.folder / job.asked.result).exists():
+            if job.asked.verb == "train" and "--resume" not in words and (self.folder / job.asked.result).exists():
                 words = (*words, "--resume")
             files.write_json(job.path / "job.json", job.asked.model_copy(update={"words": words}).model_dump())
             for name in ("exit.json", "stop.json", "started.json"):
@@ -257,7 +247,7 @@ class Jobs:
         command = [sys.executable, "-m", "imagemint.studio.child", str((job.path / "exit.json").resolve())]
         with (job.path / "alive").open("wb") as alive, (job.path / "log.txt").open("ab") as log:
             fcntl.flock(alive, fcntl.LOCK_EX)  # the child inherits it, and holds it when we have closed our copy
-            log.write(f"$ {job.command}\n".encode())
+            log.write(f"$ {job.asked.command}\n".encode())
             log.flush()
             child = subprocess.Popen(
                 [*command, *job.asked.words],

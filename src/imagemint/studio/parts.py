@@ -104,7 +104,7 @@ class Live:
 
 def newest(jobs: Sequence[Seen], *verbs: str) -> Seen | None:
     """The newest job of these verbs."""
-    return next((each for each in jobs if each.verb in verbs), None)
+    return next((each for each in jobs if each.asked.verb in verbs), None)
 
 
 def _gone(error: Exception) -> str:

@@ -128,14 +128,14 @@ def verdict(path: Path, job: Seen | None) -> str:
 def jobs_now(jobs: Sequence[Seen]) -> str:
     """What runs and waits, in a line each; the newest job where nothing does."""
     busy = [each for each in jobs if each.state in ("running", "stopping", "waiting")] or list(jobs[:1])
-    lines = [element("p", element("strong", f"Job {each.number}, {each.verb}: {each.state}. "), each.sentence)
+    lines = [element("p", element("strong", f"Job {each.number}, {each.asked.verb}: {each.state}. "), each.sentence)
              for each in reversed(busy)]  # fmt: skip
     return element("div", *lines or [element("p", "No job yet.")], class_="im-now", role="status")
 
 
 def jobs_table(jobs: Sequence[Seen]) -> str:
     """Every job with its state and the command that does the same."""
-    rows = [[str(each.number), each.state, element("code", each.command), each.sentence] for each in jobs]
+    rows = [[str(each.number), each.state, element("code", each.asked.command), each.sentence] for each in jobs]
     return element("div", table(["job", "state", "command", "last line"], rows), class_="im-jobs", tabindex="0",
                    role="region", aria_label="Jobs")  # fmt: skip
 
@@ -147,10 +147,10 @@ def recipes_table(about: dict[str, str]) -> str:
 
 def started(job: Job) -> str:
     """What a page says when a job was put in line."""
-    seen, text = job.seen(), element("code", job.command)
+    seen, text = job.seen(), element("code", job.asked.command)
     return element(
         "p",
-        f"Job {seen.number} ({seen.verb}): how it goes stands above. The command line that does the same: ",
+        f"Job {seen.number} ({seen.asked.verb}): how it goes stands above. The command line that does the same: ",
         text,
         role="status",
     )
