@@ -184,8 +184,7 @@ def test_bad_starts_are_one_line(served: Served, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_sentence_on_the_page_and_a_bug_keeps_its_traceback() -> None:
-    import gradio as gr
-
+    gr = pytest.importorskip("gradio", reason="the studio needs the extra: pip install 'imagemint[studio]'")
     from imagemint.studio.parts import sentence
 
     def failing(error: OSError) -> None:
