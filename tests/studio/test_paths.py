@@ -91,3 +91,15 @@ def test_uploads_that_are_no_archive_or_too_much(tmp_path: Path, monkeypatch: py
                 patch.setattr(paths, limit, value)
                 with pytest.raises(SourceError, match="wanted at most"):
                     paths.check_upload(file)
+
+
+def test_a_pack_is_minted_if_its_manifest_says_so_now(tmp_path: Path) -> None:
+    manifest = tmp_path / "packs/a/manifest.json"
+    assert not paths.is_minted(tmp_path, "a")
+    manifest.parent.mkdir(parents=True)
+    stated = {'{"origin": "real"}': False, '{"origin": "minted"}': True, '{"origin": "mixed"}': False}
+    damaged = {'{"origin": "minted"': False, "[]": False}
+    for moment, (text, minted) in enumerate((stated | damaged).items()):
+        manifest.write_text(text)
+        os.utime(manifest, ns=(moment, moment))
+        assert paths.is_minted(tmp_path, "a") == minted

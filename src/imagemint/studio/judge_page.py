@@ -30,13 +30,13 @@ def build(live: Live) -> None:
     with gr.Row():
         with gr.Column(min_width=280):
             gr.Markdown("### Measure minted images")
-            minted = live.choice("packs", "Minted images")
-            against = live.choice("packs", "Real images to compare with", prefer="/train")
+            minted = live.choice("packs", "Minted images", minted=True)
+            against = live.choice("packs", "Real images to compare with", prefer="/train", minted=False)
             at_least = gr.Number(JUDGE_IMAGES, precision=0, minimum=1, label="Images that the judge sees, at least")
             measure = gr.Button("Measure", variant="primary")
             gr.Markdown("### Study: do they help a classifier?")
-            pack = live.choice("packs", "Real images to learn from", prefer="/train")
-            test = live.choice("packs", "Real images to test on", prefer="/test")
+            pack = live.choice("packs", "Real images to learn from", prefer="/train", minted=False)
+            test = live.choice("packs", "Real images to test on", prefer="/test", minted=False)
             recipe = gr.Dropdown(recipe_names(), value="demo", label="Recipe that mints")
             name = gr.Textbox(label="Name of the new study", value="study")
             inputs = [component(each) for each in first]

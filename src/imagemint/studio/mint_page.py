@@ -28,7 +28,7 @@ def build(live: Live) -> None:
             step = gr.Button("Walk through what the run can draw")
             steps = gr.HTML()
         with gr.Column(min_width=280, scale=2):
-            pack = live.choice("packs", "Pack to look at")
+            pack = live.choice("packs", "Pack to look at", minted=True)
             zipped = gr.Button("Make a zip of labelled images")
             file = gr.File(label="The zip", interactive=False, visible=False)
             look = gr.HTML(min_height=100)

@@ -49,24 +49,28 @@ class Live:
         """
         self._rows.append((component, inputs, key, make))
 
-    def choice(self, kind: paths.Kind, label: str, prefer: str = "") -> Any:
+    def choice(self, kind: paths.Kind, label: str, prefer: str = "", minted: bool | None = None) -> Any:
         """A list of the packs, runs or studies that are there; whatever is new is chosen.
 
-        `prefer`: how the name ends of what is rather chosen, such as "/test".
+        `prefer`: how the name ends of what is rather chosen, such as "/test". `minted`: whether minted packs are
+        rather chosen, or any others; None for no difference.
         """
+        folder = self.studio.folder
 
         def newest() -> str | None:
-            found = paths.names(self.studio.folder, kind)
-            liked = [each for each in found if each.endswith(prefer)] or found
-            return max(liked, key=lambda name: paths.made(self.studio.folder, kind, name), default=None)
+            liked = paths.names(folder, kind)
+            if minted is not None:
+                liked = [each for each in liked if paths.is_minted(folder, each) == minted] or liked
+            liked = [each for each in liked if each.endswith(prefer)] or liked
+            return max(liked, key=lambda name: paths.made(folder, kind, name), default=None)
 
-        known = paths.names(self.studio.folder, kind)
+        known = paths.names(folder, kind)
         made = gr.Dropdown(known, value=newest(), label=label, allow_custom_value=True, interactive=True)
         self.add(
             made,
             [],
-            lambda: tuple(paths.names(self.studio.folder, kind)),
-            lambda: gr.update(choices=paths.names(self.studio.folder, kind), value=newest()),
+            lambda: tuple(paths.names(folder, kind)),
+            lambda: gr.update(choices=paths.names(folder, kind), value=newest()),
         )
         return made
 

@@ -17,10 +17,12 @@ import re
 import tarfile
 import zipfile
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from imagemint.errors import SourceError, StudioError
+from imagemint.files import Damaged, read_json
 from imagemint.words import shortened
 
 Kind = Literal["packs", "runs", "studies"]
@@ -97,6 +99,24 @@ def made(folder: Path, kind: Kind, name: str) -> tuple[int, str]:
         with suppress(FileNotFoundError, NotADirectoryError):
             moments.append(mark.stat().st_mtime_ns)
     return max(moments), name
+
+
+def is_minted(folder: Path, name: str) -> bool:
+    """Whether all images of a pack were minted; of one that is gone or damaged, no."""
+    manifest = folder / "packs" / name / MARKS["packs"]
+    with suppress(OSError):
+        return _origin(manifest, manifest.stat().st_mtime_ns) == "minted"
+    return False
+
+
+@lru_cache(maxsize=1024)
+def _origin(manifest: Path, written: int) -> object:
+    """The origin that a manifest states; `written`, when it was, makes a new pack of an old name another one."""
+    try:
+        tree = read_json(manifest)
+    except Damaged:
+        return None
+    return tree.get("origin") if isinstance(tree, dict) else None
 
 
 def free_name(folder: Path, kind: Kind, wanted: str) -> str:

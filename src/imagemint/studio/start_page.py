@@ -24,12 +24,12 @@ def build(live: Live) -> None:
     """Put the page together."""
     studio = live.studio
     gr.Markdown(_WELCOME)
-    upload = gr.File(label="Photos: a zip or tar, one folder per class", type="filepath", height=120)
+    upload = gr.File(label="Photos: a zip or tar, one folder per class", type="filepath", height=150)
     with gr.Row():
         sample = gr.Button("1. Take the sample: 1,797 handwritten digits", variant="primary")
         mine = gr.Button("1. Take my photos")
     with gr.Row():
-        pack = live.choice("packs", "Images to ask about")
+        pack = live.choice("packs", "Images to ask about", minted=False)
         patience = gr.Radio(list(PATIENCE), value=next(iter(PATIENCE)), label="How long may it take?")
     find = gr.Button("2. Do minted images help?", variant="primary")
     said = gr.HTML()

@@ -22,7 +22,7 @@ def build(live: Live) -> None:
     about = {each["name"]: each["about"] for each in recipe_list().facts["recipes"]}
     with gr.Row():
         with gr.Column(min_width=280):
-            pack = live.choice("packs", "Pack to train on", prefer="/train")
+            pack = live.choice("packs", "Pack to train on", prefer="/train", minted=False)
             recipe = gr.Dropdown(recipe_names(), value="demo", label="Recipe")
             gr.HTML(views.recipes_table(about))
             # Only the form below takes these; gradio does not see that, and would show them as if they were results.
