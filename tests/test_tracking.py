@@ -78,6 +78,12 @@ class Server:
         self.process.wait(30)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may take longer to post than a user waits for at the end of a training."""
+    monkeypatch.setattr("imagemint.tracking.follow.GRACE", 600.0)
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     made = Server(tmp_path_factory.mktemp("monitor"))
@@ -292,10 +298,7 @@ def test_what_can_never_be_posted_to_is_refused_before_training(other: Any, tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_the_state_of_a_training_that_fails_or_is_stopped(
-    server: Server, run: imagemint.Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("imagemint.tracking.follow.GRACE", 600.0)  # a busy machine may take longer than a user waits
+def test_the_state_of_a_training_that_fails_or_is_stopped(server: Server, run: imagemint.Run) -> None:
     for error, state in ((ValueError("no more memory"), "FAILED"), (KeyboardInterrupt(), "KILLED")):
         with pytest.raises(type(error)), following(run.path, [f"mlflow:{server.uri}"]):
             raise error
