@@ -327,7 +327,7 @@ def test_the_floor_needs_no_classifier_and_no_minted_image(sides: tuple[Pack, Pa
     assert row.accuracy == 0.4 and row.per_class == [1, 0] and row.test == sides[1].fingerprint
     assert row.scores["accuracy"] == 0.4 and row.scores["balanced-accuracy"] == 0.5
     assert row.loss == pytest.approx(-(4 * np.log(96 / 106) + 6 * np.log(10 / 106)) / 10)
-    assert 0 <= row.seconds < 60
+    assert row.seconds >= 0
 
 
 def test_a_study_goes_on_where_it_was_and_may_be_widened(sides: tuple[Pack, Pack], tmp_path: Path) -> None:
