@@ -9,12 +9,14 @@ the notebook of examples/.
 
 from __future__ import annotations
 
+import itertools
 import json
 import posixpath
 import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import typer.cli
@@ -23,6 +25,8 @@ import yaml
 
 import imagemint
 from imagemint import cli
+from imagemint.config import load_recipe
+from imagemint.recipe import AnyRecipe
 from imagemint.recipe_list import read_facts
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,17 +54,63 @@ def commands() -> str:
 
 
 def recipes() -> str:
-    """A table of the recipes, from the catalogue."""
+    """A table of the recipes, from the catalogue, and what the file of each says at its head."""
     lines = [
         "# Recipes",
         "",
-        "`imagemint recipes NAME` prints every setting.",
+        "Which one to begin with: [the README's table](../README.md#which-recipe). `imagemint recipes NAME`",
+        "prints every setting and the networks layer by layer; `--set key=value` changes any of them. Pixels are",
+        "the sides of the images that a recipe takes; others are refused. Trained for: real images shown, where",
+        "neither `--images` nor `--epochs` says otherwise. Parameters: the trainable ones of generator and",
+        "discriminator, for images of the size in brackets.",
         "",
-        "| recipe | what | source |",
-        "|---|---|---|",
+        "| recipe | what, and for whom | pixels | trained for | parameters | source |",
+        "|---|---|---|---|---|---|",
     ]
-    lines += [f"| `{each['name']}` | {each['about']} | {each['source']} |" for each in read_facts()]
+    for each in read_facts():
+        name, (channels, height, width) = each["name"], each["shape"]
+        counts = " + ".join(f"{network['trainable']:,}" for network in each["parameters"].values())
+        size = f"{counts} ({height}x{width}x{channels})" if counts else "none"
+        pixels = " to ".join(dict.fromkeys((str(each["smallest"]), str(each["largest"]))))
+        cells = [f"[`{name}`](#{name})", each["about"], pixels, length(load_recipe(name)), size, each["source"]]
+        lines.append(f"| {' | '.join(cells)} |")
+    for each in read_facts():
+        file = ROOT / "src" / "imagemint" / "recipes" / f"{each['name']}.yaml"
+        lines += ["", f"## {each['name']}", "", head(file.read_text(encoding="utf-8"))]
     return "\n".join(lines) + "\n"
+
+
+def length(recipe: AnyRecipe) -> str:
+    """How long a recipe trains."""
+    settings = recipe.model_dump()
+    if images := settings.get("images"):
+        return f"{images:,} images"
+    return f"{settings['epochs']:g} epochs" if settings.get("epochs") else "one pass: it is fitted"
+
+
+def head(recipe: str) -> str:
+    """The comment at the head of a recipe's file as Markdown: commands are fenced, experiments are links.
+
+    >>> print(head("# For digits (experiments/pca):\\n#   imagemint recipes\\n# That is all.\\nversion: 1"))
+    For digits ([experiments/pca](../experiments/pca/README.md)):
+    <BLANKLINE>
+    ```
+    imagemint recipes
+    ```
+    <BLANKLINE>
+    That is all.
+    """
+    comment = [
+        line.removeprefix("#") for line in itertools.takewhile(lambda line: line.startswith("#"), recipe.splitlines())
+    ]
+    blocks = []
+    for command, lines in itertools.groupby(comment, lambda line: line.startswith("   ")):
+        text = textwrap.dedent("\n".join(lines))
+        linked = re.sub(
+            r"\bexperiments/([a-z0-9-]+)(?![\w/.-])", r"[experiments/\1](../experiments/\1/README.md)", text
+        )
+        blocks.append(f"```\n{text}\n```" if command else linked)
+    return "\n\n".join(blocks)
 
 
 def api() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib.util
 import json
 import re
@@ -34,7 +35,9 @@ def test_every_command_recipe_and_public_name_has_its_entry(site: ModuleType) ->
     commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
     page = site.commands()
     assert all(f"`imagemint {name}`" in page for name in commands) and "`imagemint edit split`" in page
-    assert all(f"| `{each['name']}` |" in site.recipes() for each in read_facts())
+    recipes = site.recipes()
+    assert all(f"| [`{each['name']}`](#{each['name']}) |" in recipes for each in read_facts())
+    assert all(f"\n## {each['name']}\n" in recipes for each in read_facts())
     assert all(re.search(rf"^::: imagemint\..*\.{name}$", site.api(), re.MULTILINE) for name in imagemint.__all__)
 
 
@@ -49,6 +52,10 @@ def test_pages_and_what_they_show_are_published_and_nothing_else(site: ModuleTyp
     names = set(site.published())
     assert {"README.md", "docs/studio.png", "docs/limits.md", "examples/does_it_help.py"} <= names
     assert not [name for name in names if name.startswith(("src/", "tests/", "."))] and "Makefile" not in names
+
+
+def test_the_head_of_a_recipe_is_read_as_its_example_says(site: ModuleType) -> None:
+    assert doctest.testmod(site) == (0, 1)
 
 
 def test_every_public_name_has_a_docstring() -> None:
