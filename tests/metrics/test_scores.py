@@ -8,7 +8,7 @@ import torch
 from sklearn import metrics
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from imagemint.metrics.scores import CALIBRATION_BINS, SCORES, calibration_error, recalls
+from imagemint.metrics.scores import CALIBRATION_BINS, SCORES, calibration_error, diversity, recalls
 
 
 def opinions(n: int = 400, k: int = 4, seed: int = 0, skill: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -62,3 +62,13 @@ def test_who_is_certain_falls_among_the_most_confident() -> None:
     """1.00 and 0.96 are of one bin, in which one of two is right: the error is 0.98 less a half."""
     probabilities = np.array([[1.0, 0.0], [0.96, 0.04]])
     assert calibration_error(np.array([1, 0]), probabilities) == pytest.approx(0.48)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
+def test_diversity_is_a_ratio_whatever_the_scale_of_the_features(scale: float) -> None:
+    """Minted images that lie half as far apart have half the diversity, and the ratio is never above 1."""
+    rng = np.random.default_rng(0)
+    real, labels, once = rng.normal(size=(60, 3)) * scale, np.repeat([0, 1], 30), np.ones((1, 60))
+    for factor, value in ((0.5, 0.5), (1.0, 1.0), (2.0, 0.5), (0.0, 0.0)):
+        assert diversity((real * factor, labels), (real, labels), (once, once)) == pytest.approx([value])
+    assert diversity((real * 0, labels), (real * 0, labels), (once, once)) == pytest.approx([1])

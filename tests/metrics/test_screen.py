@@ -29,6 +29,13 @@ class Known:
         return "known"
 
 
+class Copied(Screen):
+    """Images whose first pixel is below `limit` are copies."""
+
+    def copies(self, pixels: np.ndarray) -> np.ndarray:
+        return pixels[:, 0, 0, 0] < self.limit
+
+
 def drawing(percents: list[int]) -> Callable[[np.ndarray], np.ndarray]:
     """Image k has the probability percents[k], over and over."""
     return lambda numbers: np.array(percents, np.uint8)[numbers % len(percents)].reshape(-1, 1, 1, 1)
@@ -80,6 +87,14 @@ def test_copies_of_training_images_are_left_out(tmp_path: Path) -> None:
     assert found.copies >= 5 and found.kept[0] >= 5 and len(found.kept) == 10
     with pytest.raises(RunError, match="are copies"):
         select(guard, lambda numbers: pixels[numbers % 300], 0, "any", 10, 64)
+
+
+def test_why_a_class_stops_is_what_most_draws_were() -> None:
+    for copied, why in ((60, "800 are copies"), (20, "the others are not sure enough for 0.9")):
+        guard = Copied(Screening(above=0.9), Known(), None, copied)
+        with pytest.raises(RunError) as caught:
+            select(guard, drawing([*range(0, 80, 8)]), 1, "one", 3, 64)
+        assert why in str(caught.value)
 
 
 def test_the_classifier_has_learned_the_training_pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

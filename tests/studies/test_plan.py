@@ -183,3 +183,20 @@ def test_of_each_setting_that_may_be_chosen_what_is_asked_for_comes_first_with_a
         "length": (0.5, 2.0),
         "augmentation": (0.5, 1.6),  # 1.6 times classic is the harder part of strong
     }
+
+
+def test_the_share_of_a_class_is_above_0_and_at_most_all_of_it() -> None:
+    for share, kept in (("100", "100"), ("0.001", "0.001"), ("40%", "40")):
+        given = make_plan("ppca", arms="class-shares", class_shares=f"a={share},*=10")
+        assert given.class_shares == (f"a={kept}", "*=10")
+    for share in ("0", "100.1", "101", "-1"):
+        with pytest.raises(ImagemintError, match="above 0 and at most 100"):
+            make_plan("ppca", arms="class-shares", class_shares=f"a={share}")
+
+
+def test_of_budgets_that_are_not_in_the_plan_the_first_is_named() -> None:
+    options: dict[str, Any] = {"arms": "mix", "budgets": "5,10"}
+    assert make_plan("ppca", **options, real_share_by_budget="5=0.5,10=0.6").real_share_by_budget
+    for wrong in ("7=0.5", "5=0.5,7=0.6,9=0.4"):
+        with pytest.raises(ImagemintError, match="names budget 7; wanted one of 5, 10"):
+            make_plan("ppca", **options, real_share_by_budget=wrong)

@@ -515,3 +515,7 @@ def test_the_recipe_of_a_study_can_be_read_again(tmp_path: Path) -> None:
     assert "Grüße" in (tmp_path / "recipe.yaml").read_text(encoding="utf-8")
     write_recipe(tmp_path / "none", None)
     assert not (tmp_path / "none").exists()
+
+
+def test_a_study_of_what_is_free_says_why_it_has_no_learning_curve(sides: tuple[Pack, Pack], tmp_path: Path) -> None:
+    assert "no learning curve can be fitted" in floor(sides, tmp_path / "one").summary()

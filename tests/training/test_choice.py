@@ -214,3 +214,13 @@ def test_a_class_with_too_few_images_is_refused_and_leaves_nothing(few: Pack, tm
         writer.add(few.pixels[:9], np.full(9, -1))
     with pytest.raises(PackError, match=r"no image of .* has a label"):
         train(tmp_path / "q", whole(model="wgan-gp", options={}, penalty=None), tmp_path / "run2")
+
+
+@pytest.mark.parametrize(("each", "share"), [(30, 0.5), (12, 0.2), (40, 0.1)])
+def test_classes_that_leave_enough_on_either_side_are_not_refused(tmp_path: Path, each: int, share: float) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2 * each, 1, 8, 8), np.uint8)
+    labels = np.repeat([0, 1], each)
+    with writing(tmp_path / "pack", classes=["a", "b"], origin="real", history=[Step(command="x")]) as writer:
+        writer.add(pixels, labels)
+    split = choice.hold_out(writer.pack(), whole(held_out=share), 0)
+    assert split is not None and np.bincount(labels[split.held_out]).tolist() == [round(each * share)] * 2

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from imagemint.config import Recipe
+from imagemint.training.watch import rules
 from imagemint.training.watch.measure import Look
 from imagemint.training.watch.rules import RULES, findings
 from tests.training.test_watch import HEALTHY, NAMES, SICK, START, changed, logits, story
@@ -90,6 +91,11 @@ def test_a_look_is_ill_beyond_the_threshold_and_well_before_it(edge: str, tiny: 
     recipe = changed(tiny, {"loss": loss})
     assert found(ill, recipe, name)
     assert not found({**ill, **well}, recipe, name)
+
+
+def test_both_are_frozen_when_the_gradients_of_the_last_look_are_gone() -> None:
+    gone = {"grad_g": 0.0029, "grad_d": 0.0029}
+    assert not rules._frozen(story()) and rules._frozen(story({}, gone)) and not rules._frozen(story(gone, {}))
 
 
 def test_every_rule_has_an_edge() -> None:
