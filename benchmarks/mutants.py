@@ -59,7 +59,8 @@ TESTS: dict[str, str] = {
     "metrics/features.py": "tests/metrics/test_measures.py",
     "metrics/judge.py": "tests/metrics/test_measures.py",
     "metrics/measures.py": "tests/metrics/test_comparison.py tests/metrics/test_measures.py",
-    "studies/*.py": "tests/studies/test_reading.py tests/studies/test_setup.py tests/studies",
+    "studies/*.py": "tests/studies/test_reading.py tests/studies/test_setup.py tests/studies/test_teaching.py "
+    "tests/studies",
     "studies/statistics.py": "tests/studies/test_statistics.py tests/studies/test_verdict.py tests/studies",
     "studies/verdict.py": "tests/studies/test_verdict.py tests/studies",
     "studies/advice.py": "tests/studies/test_advice.py tests/studies",
