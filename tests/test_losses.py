@@ -174,6 +174,7 @@ def test_the_balance_of_began_moves_towards_equal_shares_and_stays_in_its_bounds
     assert convergence(0.2, 0.1, gamma=0.5) == pytest.approx(0.2)
     assert next_balance(0.4, 0.2, 0.05, gamma=0.5, gain=0.3) == pytest.approx(0.415)  # samples too good: D looks more
     assert next_balance(0.4, 0.2, 0.3, gamma=0.5, gain=0.3) == pytest.approx(0.34)
+    assert next_balance(0.1, 1.6, 0.3, gamma=0.5, gain=0.2) == pytest.approx(0.2)  # errors above 1 are errors too
     assert next_balance(0.4, 0.2, 0.9, gamma=0.5, gain=1) == 0 and next_balance(0.9, 1, 0, gamma=0.5, gain=1) == 1
     assert convergence(0.2, 0.3, gamma=0.5) == convergence(0.2, -0.1, gamma=0.5) == pytest.approx(0.4)
 

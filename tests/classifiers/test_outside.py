@@ -122,6 +122,50 @@ def test_features_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     refused(scripted(network(last=Undefined()), tmp_path / "nan.pt"), "NaN", "nan.json")
 
 
+def message(**fields: object) -> bytes:
+    """A protobuf message of small fields, `_7` the one with number 7: numbers, texts, bytes, or lists of these."""
+    out = b""
+    for name, values in fields.items():
+        for value in values if isinstance(values, list) else [values]:
+            number = int(name[1:])
+            if isinstance(value, int):
+                out += bytes([number << 3, value])
+            else:
+                text = value.encode() if isinstance(value, str) else value
+                assert isinstance(text, bytes) and len(text) < 1 << 14
+                out += bytes([number << 3 | 2, len(text) & 127 | 128, len(text) >> 7]) + text
+    return out
+
+
+def onnx(file: Path, count: str | int, *, inputs: int = 1) -> Path:
+    """The mean of each channel as an ONNX network of so many inputs, written by hand: exporting needs package onnx.
+
+    Field numbers are those of onnx.proto: model 1 version, 7 graph, 8 operators; graph 1 nodes, 11 inputs, 12 output.
+    """
+
+    def value(name: str, *sides: str | int) -> bytes:
+        dims = [message(_1=side) if isinstance(side, int) else message(_2=side) for side in sides]
+        return message(_1=name, _2=message(_1=message(_1=1, _2=message(_1=dims))))
+
+    names = [f"x{k}" for k in range(inputs)]
+    total = message(_1=names, _2="sum", _4="Sum")
+    pooled, flat = message(_1="sum", _2="mean", _4="GlobalAveragePool"), message(_1="mean", _2="y", _4="Flatten")
+    given = [value(name, count, 3, 12, 12) for name in names]
+    graph = message(_1=[total, pooled, flat], _2="graph", _11=given, _12=value("y", count, 3))
+    file.write_bytes(message(_1=8, _7=graph, _8=message(_2=13)))
+    return beside(file, PREPROCESSING)
+
+
+def test_an_onnx_network_is_read_whatever_number_of_images_it_takes(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'imagemint[onnx]'")
+    mean, images = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), pixels()
+    for name, count in (("any", "n"), ("four", 4)):
+        found = read_outside(onnx(tmp_path / f"{name}.onnx", count), *SHAPE)
+        assert found.width == 3
+        np.testing.assert_allclose(found(images), wanted(mean, images), rtol=1e-5, atol=1e-6)
+    refused(onnx(tmp_path / "two.onnx", "n", inputs=2), "takes 2 inputs", "one input, the images")
+
+
 def test_onnx_without_its_reader_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     file = beside(tmp_path / "net.onnx", PREPROCESSING)
