@@ -440,3 +440,10 @@ def test_the_ranges_of_the_table_are_those_of_their_sources() -> None:
     assert sterzinger.movement == Movement(shift=0, rotate=25, shear=0, zoom=0.5, size=1.5)  # 1 to 2 times as large
     assert AUGMENTATIONS["cutout"] == Ranges(harder=CLASSIC, harder_share=1.0, cutout=0.5)
     assert (AUGMENTATIONS["mixup"].mixed, AUGMENTATIONS["classmix"].mixed) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_so_many_times_an_augmentation_reaches_as_far_in_light_and_never_below_black(name: str) -> None:
+    middle, reach = AUGMENTATIONS[name].light
+    for factor in (0.0, 0.5, 1.0, 1.6, 100.0):
+        assert times(AUGMENTATIONS[name], factor).light == pytest.approx((middle, min(reach * factor, middle)))

@@ -300,3 +300,12 @@ def test_hashes_are_found_in_tiles_too(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(duplicates, name, size)
     np.testing.assert_array_equal(duplicates.near_groups(pack).first, np.tile(np.arange(30), 2))
     np.testing.assert_array_equal(duplicates.linked_groups(pack).first, np.tile(np.arange(30), 2))
+
+
+@pytest.mark.parametrize("pairs_at_a_time", [1, 1000])
+def test_links_inside_a_group_are_no_cut_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pairs_at_a_time: int
+) -> None:
+    monkeypatch.setattr(duplicates, "_CONFIRM_BYTES", pairs_at_a_time * 128)
+    groups = duplicates.linked_groups(make(tmp_path / "pack", steps(3), [0] * 3), largest=3)  # each near both others
+    assert (groups.first.tolist(), groups.cut) == ([0, 0, 0], 0)

@@ -65,3 +65,8 @@ def test_fewer_samples_than_features_stay_real_symmetric_and_not_negative() -> N
     assert frechet(a, b) == pytest.approx(frechet(b, a), rel=1e-9) and frechet(a, b) >= 0
     nearly = Moments(a.count, a.mean + 1e-9, a.scatter)
     assert 0 <= frechet(a, nearly) < 1e-6
+
+
+def test_two_rows_have_a_covariance() -> None:
+    rows = np.array([[1.0, 2.0], [3.0, 7.0]])
+    np.testing.assert_allclose(Moments.of(rows).covariance, np.cov(rows, rowvar=False))
