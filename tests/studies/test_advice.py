@@ -13,7 +13,7 @@ from imagemint.studies import advice
 from imagemint.studies.advice import Advice, Worth
 from imagemint.studies.results import Study
 from imagemint.studies.statistics import SCORES, Estimate
-from imagemint.studies.verdict import compare, corrected
+from imagemint.studies.verdict import Word, compare, corrected
 
 TEST, CLASSES, REPEATS = 4000, 2, 4
 BUDGETS = {"10": 10, "20": 20, "40": 40}
@@ -199,6 +199,21 @@ def test_a_fourth_budget_is_no_obstacle_and_a_single_repeat_is_the_least_sure(
 )
 def test_a_sure_gain_is_worth_mentioning_and_beyond_chance(value: float, low: float, sure: bool) -> None:
     assert Advice("x", Estimate(value, low, 0.1), None).sure == sure
+
+
+def test_what_the_corrected_verdict_does_not_carry_is_neither_a_sure_gain_nor_a_loss() -> None:
+    """The verdict is corrected for the number of comparisons, so that an interval above 0 may not be enough."""
+    gain, harm = Estimate(0.09, 0.01, 0.17), Estimate(-0.09, -0.17, -0.01)
+    words: dict[Word, tuple[bool, bool]] = {
+        "helps": (True, False),
+        "hurts": (False, True),
+        "no measurable effect": (False, False),
+        "too few repeats": (False, False),
+    }
+    for word, (sure, loss) in words.items():
+        assert Advice("x", gain, None, verdict=word).sure == sure and not Advice("x", gain, None, verdict=word).loss
+        assert Advice("x", harm, None, verdict=word).loss == loss and not Advice("x", harm, None, verdict=word).sure
+    assert Advice("label more", gain, None).sure and Advice("label more", harm, None).loss
 
 
 @pytest.mark.parametrize(

@@ -258,7 +258,7 @@ def sureness(each: Advice) -> str:
     """What can be said of a gain."""
     if each.sure:
         return "a sure gain"
-    return "a loss" if each.gain.high is not None and each.gain.high < 0 else "not sure"
+    return "a loss" if each.loss else "not sure"
 
 
 def minutes(given: float | None) -> str:

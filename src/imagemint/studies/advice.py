@@ -77,11 +77,18 @@ class Advice:
     gain: Estimate  # of the study's score over the yardstick, as in Difference: shares in 0..1, or nats
     minutes: float | None  # what it costs more than the yardstick; None where nobody measured it
     cost: str = ""  # in words, where minutes do not say all
+    verdict: Word | None = None  # corrected for the number of comparisons, as the interval is not; None: no arm
 
     @property
     def sure(self) -> bool:
         """Whether there is a gain to speak of that chance does not explain."""
-        return self.gain.low is not None and self.gain.low > 0 and self.gain.value >= LEAST_CLAIM
+        apart = self.gain.low is not None and self.gain.low > 0 and self.verdict in (None, "helps")
+        return apart and self.gain.value >= LEAST_CLAIM
+
+    @property
+    def loss(self) -> bool:
+        """Whether it does harm that chance does not explain."""
+        return self.gain.high is not None and self.gain.high < 0 and self.verdict in (None, "hurts")
 
 
 def yardstick(study: Study) -> str | None:
@@ -169,7 +176,8 @@ def _arms(study: Study, base: str, budget: str) -> list[Advice]:
         each = study.difference(budget, arm, base) if kind.real and arm not in YARDSTICKS else None
         if each is not None:
             gain = Estimate(each.interval.mean, each.interval.low, each.interval.high)
-            found.append(Advice(f"{arm}: {kind.about}", gain, _minutes(study, budget, arm, base)))
+            minutes = _minutes(study, budget, arm, base)
+            found.append(Advice(f"{arm}: {kind.about}", gain, minutes, verdict=each.word))
     return found
 
 
