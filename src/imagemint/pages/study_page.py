@@ -187,8 +187,8 @@ def _next(study: Study) -> Html | None:
             table(["", f"gain, {answer.unit(study)}", "cost"], rows),
             note(
                 f"Gains of arms are measured, that of labelling is read off the learning curve of {base}. Minutes of "
-                "arms are those of one repeat on this machine beyond the yardstick's. What is called sure is"
-                " corrected for the number of comparisons, as the verdict is; intervals are not."
+                "arms are those of one repeat on this machine beyond the yardstick's. What is called sure "
+                "is corrected for the number of comparisons, as the verdict is; intervals are not."
             ),
             note(f"Not tried: {', '.join(others)}.") if others else None,
         ]
