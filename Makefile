@@ -3,6 +3,8 @@
 PYTHON ?= python3
 PIP_FLAGS ?=
 BIN := .venv/bin
+# Test files side by side, one process per core and at most four, since each holds torch in memory.
+PYTEST := $(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 
 .PHONY: setup demo test check wheel docs format clean
 
@@ -17,7 +19,7 @@ demo: setup
 	$(BIN)/imagemint demo
 
 test: setup
-	$(BIN)/python -m pytest -q
+	$(PYTEST) $(TESTS)
 
 check: setup
 	$(BIN)/ruff check .
