@@ -290,7 +290,7 @@ def test_gradients_flow_through_elastic_to_the_images() -> None:
     assert images.grad is not None and images.grad.abs().sum() > 0
 
 
-MIXED = ["mixup", "classmix"]
+MIXED = ["mixup", "classmix", "strong+classmix"]
 
 
 def batch(n: int = 60, classes: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -346,6 +346,16 @@ def test_classmix_takes_pixels_of_the_same_class_alone_and_leaves_labels() -> No
         assert torch.isin(found[kind == k], images[kind == k]).all()
     for image in found:  # from two images at most, and never blended
         assert len(set(image.flatten().tolist())) <= 2
+
+
+def test_strong_with_classmix_moves_as_strong_does_and_mixes_as_classmix_does() -> None:
+    images, targets = batch()
+    both = AUGMENTATIONS["strong+classmix"]
+    assert torch.equal(augment(images, made(), both), augment(images, made(), AUGMENTATIONS["strong"]))
+    for one, other in zip(
+        *(mix(images, targets, made(), row) for row in (both, AUGMENTATIONS["classmix"])), strict=True
+    ):
+        assert torch.equal(one, other)
 
 
 def test_classmix_leaves_an_image_alone_that_is_alone_in_its_class() -> None:

@@ -225,6 +225,8 @@ def test_the_first_comparison_is_with_the_best_free_arm() -> None:
     assert free_arms(["real", "classic"]) == []  # nothing is asked of them
     assert free_arms(["real", "classic", "mix+classic"]) == ["real", "classic"]
     assert comparisons(["real", "classic", "mix+classic", "strong", "mix+strong"])[0] == ("mix+strong", FREE)
+    both = ["mix+strong", "strong+classmix", "mix+strong+classmix"]
+    assert comparisons([*both, "classic", "strong"])[0] == ("mix+strong+classmix", FREE)
     assert comparisons(["classic", "mix+classic"])[0] == ("mix+classic", "classic")
 
 

@@ -334,6 +334,7 @@ def needs_recipe(arm: Arm) -> bool:
     return bool(arm.discriminator) or (arm.minting is not None and not arm.minting.recipe)
 
 
+LEADING = ("mix+strong+classmix", "mix+strong")  # the first of these that a study has is what its report is about
 FREE = "best free arm"  # what the first comparison is against: the row of ARMS that is chosen on training images
 BOTH: tuple[Source, ...] = ("real", "minted")
 FAIR = (FREE, "classic", "real")
@@ -405,6 +406,15 @@ ARMS: dict[str, Arm] = {
     "mixup": _augmented("real images, augmented as in classic and blended in pairs, labels too", "mixup"),
     "classmix": _augmented(
         "real images, augmented as in classic and put together from parts of two of one class", "classmix"
+    ),
+    "strong+classmix": _augmented(
+        "real images, augmented as in strong and put together from parts of two of one class", "strong+classmix"
+    ),
+    "mix+strong+classmix": _mix(
+        "real and minted images together, augmented as in strong+classmix",
+        augment="strong+classmix",
+        against=(FREE, "strong+classmix"),
+        subject="On top of strong augmentation and of parts put together, minted images",
     ),
     "mix+elastic": _mix(
         "real and minted images together, augmented as in elastic",
@@ -612,5 +622,6 @@ def comparisons(arms: Sequence[str]) -> list[tuple[str, str]]:
     against = {name: find_arm(name).against for name in arms}
     bases = [FREE, "classic", *(name for name in arms if name not in ("classic", "real")), "real"]
     there = {*arms, *([FREE] if free_arms(arms) else [])}
-    strongest_first = sorted(arms, key=lambda name: name != "mix+strong")
-    return [(name, base) for base in bases for name in strongest_first if base in there and base in against[name]]
+    leading = [name for name in LEADING if name in arms]
+    in_turn = [*leading, *(name for name in arms if name not in leading)]
+    return [(name, base) for base in bases for name in in_turn if base in there and base in against[name]]
