@@ -40,7 +40,7 @@ TESTS: dict[str, str] = {
     "losses.py": "tests/test_losses.py tests/training/test_step.py tests/training/test_rules.py",
     "augment.py": "tests/test_augment.py",
     "training/step.py": "tests/training/test_step.py tests/test_losses.py tests/training/test_semi.py "
-    "tests/training/test_loop.py",
+    "tests/training/test_optimisers.py tests/training/test_loop.py",
     "training/choice.py": "tests/training/test_choice.py",
     "training/watch/*.py": "tests/training/test_rules.py tests/training/test_measure.py tests/training/test_watch.py",
     "data/split.py": "tests/data/test_split.py",

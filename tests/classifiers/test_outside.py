@@ -118,6 +118,17 @@ class Undefined(nn.Module):
         return x * float("nan")
 
 
+class Demanding(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[1] == 3:
+            raise RuntimeError("it wants 12 bands")
+        return x
+
+
+def test_what_the_network_says_itself_is_passed_on(tmp_path: Path) -> None:
+    refused(scripted(Demanding(), tmp_path / "bands.pt"), "does not take images of 3x", "it wants 12 bands")
+
+
 def test_features_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     refused(scripted(network(last=Undefined()), tmp_path / "nan.pt"), "NaN", "nan.json")
 

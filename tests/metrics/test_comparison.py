@@ -155,6 +155,7 @@ def test_as_many_are_available_as_were_minted_and_without_labels_in_the_proporti
     labels = np.array([0, 0, 2, -1])
     assert measures._available(labels, pack(10, 20, 70), True).tolist() == [2, 0, 1]
     assert measures._available(np.full(200, -1), pack(10, 20, 70), False).tolist() == [20, 40, 140]
+    assert measures._available(np.full(5, -1), pack(10, 20, 70), False).tolist() == [0, 1, 3]  # whole images
     assert measures._available(np.full(3, -1), pack(0, 0, 0), False).tolist() == [0, 0, 0]
 
 

@@ -116,6 +116,14 @@ def test_intervals_of_few_images_are_no_narrower_than_chance_is_wide() -> None:
         assert found.low <= max(found.share - reach, 0) and found.high >= min(found.share + reach, 1)
 
 
+@pytest.mark.parametrize("m", [99, 1999, 2099, 5299])
+def test_the_limit_is_below_the_closest_hundredth_of_real_images(m: int) -> None:
+    """In any order: the k-th smallest of m distances, k = (m + 1) / 100."""
+    held_out = np.random.default_rng(m).permutation(m).astype(float)
+    found = nearness(held_out, held_out, 0)
+    assert found.close == (m + 1) // 100 - 1  # those below the limit itself
+
+
 @pytest.mark.parametrize(("n", "m"), [(7, 30), (500, 80), (10_000, 400)])
 def test_the_chance_of_so_many_close_ones_is_scipys(n: int, m: int) -> None:
     held_out = np.arange(m) + 0.5

@@ -64,6 +64,12 @@ def test_who_is_certain_falls_among_the_most_confident() -> None:
     assert calibration_error(np.array([1, 0]), probabilities) == pytest.approx(0.48)
 
 
+def test_confidence_is_looked_at_in_fifteenths() -> None:
+    """0.93 and 0.94 lie on either side of 14/15, so that right and wrong do not make up for each other."""
+    probabilities = np.array([[0.93, 0.07], [0.94, 0.06]])
+    assert calibration_error(np.array([1, 0]), probabilities) == pytest.approx((0.93 + 0.06) / 2)
+
+
 @pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
 def test_diversity_is_a_ratio_whatever_the_scale_of_the_features(scale: float) -> None:
     """Minted images that lie half as far apart have half the diversity, and the ratio is never above 1."""

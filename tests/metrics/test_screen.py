@@ -89,6 +89,14 @@ def test_copies_of_training_images_are_left_out(tmp_path: Path) -> None:
         select(guard, lambda numbers: pixels[numbers % 300], 0, "any", 10, 64)
 
 
+def test_two_images_say_how_near_is_too_near_and_one_does_not(tmp_path: Path) -> None:
+    pixels, labels = digits(2)
+    for n, guarded in ((2, True), (1, False)):
+        pack = write(tmp_path / str(n), pixels[:n], labels[:n])
+        guard = make_screen(Screening(reject_copies=True), pack, 0)
+        assert (guard.training is not None) == guarded, n
+
+
 def test_why_a_class_stops_is_what_most_draws_were() -> None:
     for copied, why in ((60, "800 are copies"), (20, "the others are not sure enough for 0.9")):
         guard = Copied(Screening(above=0.9), Known(), None, copied)

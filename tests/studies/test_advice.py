@@ -84,7 +84,7 @@ def test_worth_is_the_real_images_that_would_have_done_the_same(tmp_path: Path) 
     study = made(tmp_path, mix_classic=10)
     found = advice.worth(study, "20", "mix+classic", "classic")
     assert found is not None and found.added == 100 and found.word == "helps"
-    assert found.images.value == pytest.approx(10, abs=3)
+    assert found.images.value == pytest.approx(10, abs=3) and found.largest == max(BUDGETS.values())
     assert found.sentence().startswith("With 20 real images per class, 100 minted images per class were worth ")
     harm = advice.worth(made(tmp_path, mix_classic=-8), "20", "mix+classic", "classic")
     assert harm is not None and harm.images.value == pytest.approx(-8, abs=3) and "harm" in harm.sentence()
@@ -122,6 +122,8 @@ def test_an_interval_without_0_says_why_it_is_no_claim() -> None:
 def test_a_number_far_beyond_the_range_is_not_said() -> None:
     found = Worth("10", "mix", 10, Estimate(float("inf"), 30, float("inf")), 50, "helps")
     assert "worth over 500 more real ones per class (95 % interval 30 to over 500)" in found.sentence()
+    just = Worth("10", "mix", 10, Estimate(500.0, 30, 500.0), 50, "helps")  # ten times the largest budget
+    assert "worth 500 more real ones per class (95 % interval 30 to 500)" in just.sentence()
 
 
 def test_the_boundary_is_where_help_ends(tmp_path: Path) -> None:

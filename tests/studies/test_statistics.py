@@ -141,6 +141,7 @@ def test_the_boundary_is_the_last_budget_that_helps() -> None:
     none = "no measurable effect"
     assert statistics.boundary([10, 20], [none, "hurts"]) == (None, None)
     assert statistics.boundary([10, 20], [none, "helps"]) == (20, None)
+    assert statistics.boundary([10, 20, 50, 100], [none, none, "helps", none]) == (50, 100)
 
 
 def test_a_rate_between_a_twentieth_and_2_is_found_exactly_in_steps_of_a_fortieth() -> None:

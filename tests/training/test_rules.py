@@ -190,6 +190,7 @@ REMEDIES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("generator overpowers", {}, {}, "with a slower G, --set optimizer_g.lr=0.0001"),
     ("generator overpowers", {"g_steps": 2}, {}, "with --set g_steps=1"),
     ("generator overpowers", {"optimizer_d.lr": 0.00009}, {}, "with a faster D, --set optimizer_d.lr=0.001"),
+    ("generator overpowers", {"optimizer_d.lr": 0.0001, "g_steps": 2}, {}, "--set g_steps=1"),
     ("generator overpowers", {"optimizer_d.lr": 0.00011}, {}, "with a slower G, --set optimizer_g.lr=0.0001"),
     (
         "mode collapse",
