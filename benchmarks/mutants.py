@@ -37,7 +37,8 @@ SHARED = ("torch", "pytest", "pydantic", "typer", "scipy.stats", "sklearn.linear
 # What is mutated -> the tests that must notice, the quickest first. Of several rows for a file the last counts.
 TESTS: dict[str, str] = {
     "seeds.py": "tests/test_seeds.py tests/data/test_batches.py tests/data/test_split.py",
-    "losses.py": "tests/test_losses.py tests/training/test_step.py tests/training/test_rules.py",
+    "losses.py": "tests/test_losses.py tests/training/test_semi.py tests/training/test_step.py "
+    "tests/training/test_rules.py",
     "augment.py": "tests/test_augment.py",
     "training/step.py": "tests/training/test_step.py tests/test_losses.py tests/training/test_semi.py "
     "tests/training/test_optimisers.py tests/training/test_loop.py",
