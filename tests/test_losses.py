@@ -172,6 +172,7 @@ def test_the_balance_of_began_moves_towards_equal_shares_and_stays_in_its_bounds
     """k rests exactly where L(G(z)) is gamma times L(x): the equilibrium of eq. 3; there M is L(x)."""
     assert next_balance(0.4, 0.2, 0.1, gamma=0.5, gain=0.3) == pytest.approx(0.4)
     assert convergence(0.2, 0.1, gamma=0.5) == pytest.approx(0.2)
+    assert convergence(0.4, 0.1, gamma=0.5) == pytest.approx(0.5)
     assert next_balance(0.4, 0.2, 0.05, gamma=0.5, gain=0.3) == pytest.approx(0.415)  # samples too good: D looks more
     assert next_balance(0.4, 0.2, 0.3, gamma=0.5, gain=0.3) == pytest.approx(0.34)
     assert next_balance(0.1, 1.6, 0.3, gamma=0.5, gain=0.2) == pytest.approx(0.2)  # errors above 1 are errors too

@@ -176,6 +176,11 @@ def test_noise_is_on_the_minted_images_alone() -> None:
     assert np.array_equal(found.pixels[:21], sources().real.pixels)
     apart = found.pixels[21:].astype(float) - sources().real.pixels - 100
     assert 20 < apart.std() < 30 and np.array_equal(made("noisy").pixels, found.pixels)
+    real = sources().real
+    for level in (0, 255):  # noise reaches black and white, and stops there
+        flat = Images(np.full_like(real.pixels, level), real.labels)
+        noisy = made("noisy", minted=flat).pixels[len(real.labels) :].astype(float)
+        assert level in noisy and abs(np.median(noisy) - level) <= 10
 
 
 def test_every_arm_that_mints_gives_a_row(packs: tuple[Pack, Pack], tmp_path: Path) -> None:

@@ -87,6 +87,12 @@ def test_the_free_arm_of_the_best_validation_is_the_yardstick() -> None:
     assert study.validations("5") == {} and study.best_free("5") is None
 
 
+def test_repeats_of_another_budget_do_not_count() -> None:
+    study = told(["5", "7"], ["real"], 3)
+    study.rows[:] = [row for row in study.rows if row.key != ("5", 1, "real")]
+    assert study.repeats("5", "real") == [0, 2] and study.repeats("7", "real") == [0, 1, 2]
+
+
 def test_a_difference_is_that_with_the_baseline_that_is_asked_for() -> None:
     study = told(["5"], ["real", "classic", "mix"], 3, real=10, classic=20, mix=24)
     assert study.comparisons == [("classic", "real"), ("mix", "real")]

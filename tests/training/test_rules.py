@@ -123,6 +123,17 @@ def test_slow_is_not_ill_while_the_last_third_is_3_per_cent_better(last: float, 
     assert bool(findings(looks, tiny)) == expected
 
 
+@pytest.mark.parametrize(("before", "expected"), [(0.24, ["mode collapse"]), (0.26, [])])
+def test_good_samples_that_become_narrow_have_collapsed_and_bad_ones_may_still_be_on_their_way(
+    before: float, expected: list[str], tiny: Recipe
+) -> None:
+    """The distance falls by a tenth at every look, so that nothing has come to a stop."""
+    wide = [dataclasses.replace(HEALTHY, distance=before, within=None)] * 2
+    narrow = [dataclasses.replace(wide[0], distance=before * 0.9**k, diversity=0.1) for k in range(1, 5)]
+    looks = [dataclasses.replace(look, images_seen=5000 * k) for k, look in enumerate([START, *wide, *narrow])]
+    assert [finding.name for finding in findings(looks, tiny)] == expected
+
+
 @pytest.mark.parametrize(("last", "told"), [(0.205, 110_000), (0.207, 130_000)])
 def test_classes_that_widen_by_3_per_cent_in_the_last_third_have_not_collapsed(
     last: float, told: int, tiny: Recipe
