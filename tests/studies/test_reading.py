@@ -87,6 +87,17 @@ def test_the_free_arm_of_the_best_validation_is_the_yardstick() -> None:
     assert study.validations("5") == {} and study.best_free("5") is None
 
 
+def test_a_report_is_about_minted_images_on_top_of_what_was_chosen_at_most_budgets() -> None:
+    names = ["classic", "strong", "mix+classic", "mix+strong"]
+    for chosen, lead in ((["classic", "strong", "classic"], "mix+classic"), (["strong"] * 3, "mix+strong")):
+        study = told(["5", "10", "20"], names, strong=22)
+        for row in study.rows:
+            row.validation = float(row.arm == dict(zip(study.budgets, chosen, strict=True))[row.budget])
+        assert study.comparisons[0] == (lead, FREE)
+        assert sorted(study.comparisons) == sorted(arms.comparisons(names))  # nothing comes or goes by the choice
+    assert told(["5"], names).comparisons[0] == ("mix+strong", FREE)  # nobody has chosen yet
+
+
 def test_repeats_of_another_budget_do_not_count() -> None:
     study = told(["5", "7"], ["real"], 3)
     study.rows[:] = [row for row in study.rows if row.key != ("5", 1, "real")]

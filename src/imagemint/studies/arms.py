@@ -334,7 +334,8 @@ def needs_recipe(arm: Arm) -> bool:
     return bool(arm.discriminator) or (arm.minting is not None and not arm.minting.recipe)
 
 
-LEADING = ("mix+strong+classmix", "mix+strong")  # the first of these that a study has is what its report is about
+ON_TOP = "mix+"  # before the name of an augmentation: the arm with minted images on top of it
+LEADING = ("mix+strong+classmix", "mix+strong")  # what a report is about where no free arm was chosen
 FREE = "best free arm"  # what the first comparison is against: the row of ARMS that is chosen on training images
 BOTH: tuple[Source, ...] = ("real", "minted")
 FAIR = (FREE, "classic", "real")
@@ -613,15 +614,19 @@ def free_arms(arms: Sequence[str]) -> list[str]:
     return free if len(free) > 1 and any(FREE in find_arm(name).against for name in arms) else []
 
 
-def comparisons(arms: Sequence[str]) -> list[tuple[str, str]]:
+def comparisons(arms: Sequence[str], chosen: Sequence[str] = ()) -> list[tuple[str, str]]:
     """(arm, what it is compared with) for some arms. The first is the question that counts.
 
     First come comparisons with the best arm that needs no other images: do these beat what can be had for free?
-    Images are given their best chance there: on top of the strongest augmentation that the study has.
+    Of `chosen`, the free arms that held-out training images chose, the first with an arm of minted images on top of
+    it leads: then the two differ by the minted images alone.
+
+    >>> comparisons(["classic", "strong", "mix+classic", "mix+strong"], ["classic"])[0]
+    ('mix+classic', 'best free arm')
     """
     against = {name: find_arm(name).against for name in arms}
     bases = [FREE, "classic", *(name for name in arms if name not in ("classic", "real")), "real"]
     there = {*arms, *([FREE] if free_arms(arms) else [])}
-    leading = [name for name in LEADING if name in arms]
-    in_turn = [*leading, *(name for name in arms if name not in leading)]
+    first = [name for name in (*(ON_TOP + each for each in chosen), *LEADING) if name in arms]
+    in_turn = list(dict.fromkeys([*first, *arms]))
     return [(name, base) for base in bases for name in in_turn if base in there and base in against[name]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,7 +83,8 @@ class Study:
     @cached_property
     def comparisons(self) -> list[tuple[str, str]]:
         """(arm, what it is compared with), the question that counts first."""
-        return comparisons(self.arms)
+        chosen = Counter(best for budget in self.budgets if (best := self.best_free(budget)))
+        return comparisons(self.arms, [arm for arm, _ in chosen.most_common()])
 
     @cached_property
     def test_labels(self) -> np.ndarray:
