@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.browser import WIDE, browser_page, shots
+from tests.digits import digits, write
 
 from .conftest import Served
 
@@ -199,6 +200,27 @@ def test_a_pack_that_is_removed_while_it_is_shown_goes_from_the_page_and_can_be_
         heading.wait_for()
         shutil.rmtree(fresh.folder / "packs" / "digits")
         heading.wait_for(state="detached")
+
+
+def test_what_a_person_has_chosen_stays_chosen_while_it_is_there(fresh: Served, page: Any) -> None:
+    """The other lists follow what is new."""
+    images = digits(20)
+    packs = fresh.folder / "packs"
+    write(packs / "one", *images)
+    write(packs / "two", *images)
+    page.goto(fresh.url)
+    tab(page, "Data")
+    chosen(page, "Pack", "two")
+    panel(page).get_by_role("combobox", name="Pack", exact=True).click()
+    page.get_by_role("option", name="one", exact=True).click()
+    frame(page, "The pack one").get_by_role("heading", name="one", exact=True).wait_for()
+    write(packs / "three", *images)
+    tab(page, "Train")
+    chosen(page, "Pack to train on", "three")
+    tab(page, "Data")
+    chosen(page, "Pack", "one")
+    shutil.rmtree(packs / "one")
+    chosen(page, "Pack", "three")
 
 
 def test_axe_finds_nothing_serious(page: Any, served: Served) -> None:

@@ -50,7 +50,9 @@ class Live:
         self._rows.append((component, inputs, key, make))
 
     def choice(self, kind: paths.Kind, label: str, prefer: str = "", minted: bool | None = None) -> Any:
-        """A list of the packs, runs or studies that are there; whatever is new is chosen.
+        """A list of the packs, runs or studies that are there; whatever is new is chosen, until a person chooses.
+
+        What a person has chosen stays while it is there; whoever chooses the newest follows the newest again.
 
         `prefer`: how the name ends of what is rather chosen, such as "/test". `minted`: whether minted packs are
         rather chosen, or any others; None for no difference.
@@ -64,14 +66,21 @@ class Live:
             liked = [each for each in liked if each.endswith(prefer)] or liked
             return max(liked, key=lambda name: paths.made(folder, kind, name), default=None)
 
+        def followed(kept: str | None) -> Any:
+            there = paths.names(folder, kind)
+            return gr.update(choices=there, value=kept if kept in there else newest())
+
         known = paths.names(folder, kind)
         made = gr.Dropdown(known, value=newest(), label=label, allow_custom_value=True, interactive=True)
-        self.add(
+        kept = gr.State(None)  # what a person has chosen in place of the newest
+        made.input(
+            lambda chosen: None if chosen == newest() else chosen,
             made,
-            [],
-            lambda: tuple(paths.names(folder, kind)),
-            lambda: gr.update(choices=paths.names(folder, kind), value=newest()),
+            kept,
+            show_progress="hidden",
+            api_visibility="private",
         )
+        self.add(made, [kept], lambda kept: tuple(paths.names(folder, kind)), followed)
         return made
 
     def bind(self, timer: Any, page: Any) -> None:

@@ -64,9 +64,9 @@ def minted_view(path: Path, real: Pack | None) -> str:
         )
     rows = [[name(each), f"{n:,}"] for each, n in minted.counts().items()]
     sections.append(_heading("Images per class", table(["class", "images"], rows)))
-    history = minted.manifest.history[-1].parameters.get("screen")
-    if history:
-        drawn, copies = (sum(history[what].values()) for what in ("drawn", "copies"))
+    history = minted.manifest.history  # empty of a pack that a program has written
+    if history and (screen := history[-1].parameters.get("screen")):
+        drawn, copies = (sum(screen[what].values()) for what in ("drawn", "copies"))
         line = f"Kept {len(minted):,} of {counted(drawn, 'drawn image')}; {copies:,} left out as copies."
         sections.append(_heading("Screening", note(line)))
     about = "A minted pack" if minted.manifest.origin == "minted" else "A pack"
