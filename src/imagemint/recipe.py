@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -62,3 +63,30 @@ class AnyRecipe(Strict):
                 f"pack the images again with --size {self.largest if max(h, w) > self.largest else self.smallest}, "
                 "or choose another recipe (imagemint recipes)",
             )
+
+
+class TrainedRecipe(AnyRecipe):
+    """The part that recipes share which are trained step by step: how long, how exactly, and what is kept of it."""
+
+    epochs: float | None = Field(None, gt=0, description="passes over the pack; or say `images`")
+    images: int | None = Field(None, gt=0, description="images seen; or say `epochs`")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
+    tf32: bool = Field(True, description="CUDA: fp32 products with 10 bits of mantissa, several times faster")
+    log_every: int = Field(1000, ge=1, description="images seen between lines of log.jsonl")
+    picture_every: int = Field(25_000, ge=1, description="images seen between sample grids")
+    checkpoint_every: int = Field(25_000, ge=1, description="images seen between checkpoints")
+    keep: int = Field(2, ge=1, description="checkpoints that are kept")
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainedRecipe:
+        if (self.epochs is None) == (self.images is None):
+            raise ValueError("say either epochs or images, not both or neither")
+        return self
+
+    def batch(self, classes: int) -> int:
+        """Images in one step on a pack of so many classes."""
+        raise NotImplementedError
+
+    def target(self, pack_images: int) -> int:
+        """Images seen at which the training ends."""
+        return self.images if self.images is not None else math.ceil((self.epochs or 0) * pack_images)

@@ -36,7 +36,7 @@ from imagemint.methods.base import Asked, Method, Sketch, members, settled
 from imagemint.minter import Minter, NetworkMinter
 from imagemint.models import ImageShape, checked, flow
 from imagemint.progress import progress, say
-from imagemint.recipe import AnyRecipe
+from imagemint.recipe import TrainedRecipe
 from imagemint.runfolder import Run, RunFacts
 from imagemint.samples import draw_samples
 from imagemint.training.diary import flush_logs, go_back, passed
@@ -50,7 +50,7 @@ MODEL = "flow"
 OPTIMIZER = "generator"  # its name in a checkpoint, as of GANs
 
 
-class FlowRecipe(AnyRecipe):
+class FlowRecipe(TrainedRecipe):
     """Everything that a person chooses about flow matching."""
 
     model: Literal["flow"]
@@ -67,19 +67,9 @@ class FlowRecipe(AnyRecipe):
     optimizer: Optimizer
     ema_images: int = Field(20_000, ge=1, description="half-life of the averaged weights, in images seen")
     batch_size: int = Field(64, ge=1, le=65536, description="images in one step")
-    epochs: float | None = Field(None, gt=0, description="passes over the pack; or say `images`")
-    images: int | None = Field(None, gt=0, description="images seen; or say `epochs`")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
-    tf32: bool = Field(True, description="CUDA: fp32 products with 10 bits of mantissa, several times faster")
-    log_every: int = Field(1000, ge=1, description="images seen between lines of log.jsonl")
-    picture_every: int = Field(25_000, ge=1, description="images seen between sample grids")
-    checkpoint_every: int = Field(25_000, ge=1, description="images seen between checkpoints")
-    keep: int = Field(2, ge=1, description="checkpoints that are kept")
 
     @model_validator(mode="after")
-    def _one_duration(self) -> FlowRecipe:
-        if (self.epochs is None) == (self.images is None):
-            raise ValueError("say either epochs or images, not both or neither")
+    def _known_choices(self) -> FlowRecipe:
         self.choices()
         return self
 
@@ -94,10 +84,6 @@ class FlowRecipe(AnyRecipe):
     def batch(self, classes: int) -> int:
         """Images in one step on a pack of so many classes."""
         return self.batch_size
-
-    def target(self, pack_images: int) -> int:
-        """Images seen at which the training ends."""
-        return self.images if self.images is not None else math.ceil((self.epochs or 0) * pack_images)
 
 
 def matching(velocity: flow.Velocity, image: Tensor, noise: Tensor, t: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from imagemint.labelling import judge_of
 from imagemint.metrics.scores import SCORES
 from imagemint.minting import mint
 from imagemint.progress import Advance, progress
-from imagemint.recipe import AnyRecipe
+from imagemint.recipe import AnyRecipe, TrainedRecipe
 from imagemint.runfolder import Run
 from imagemint.studies import statistics
 from imagemint.studies.arms import USUALLY, Arm, Images, Minting, Need, Sources, TrainingSet, find_arm, free_arms
@@ -184,7 +184,7 @@ def recipe_of(plan: StudyPlan, minting: Minting) -> AnyRecipe:
     wanted = minting.recipe or plan.recipe
     assert wanted is not None
     recipe = load_recipe(wanted)
-    fitted = minting.recipe and "epochs" not in type(recipe).model_fields  # such a recipe has no duration
+    fitted = minting.recipe and not isinstance(recipe, TrainedRecipe)  # such a recipe has no length
     return recipe if fitted else load_recipe(recipe, plan.duration)
 
 

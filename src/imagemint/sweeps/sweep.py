@@ -27,7 +27,7 @@ from imagemint.methods import method_of, settle
 from imagemint.metrics.measures import Measures, measure
 from imagemint.minting import mint
 from imagemint.progress import say
-from imagemint.recipe import DESCRIBES, AnyRecipe
+from imagemint.recipe import DESCRIBES, AnyRecipe, TrainedRecipe
 from imagemint.runfolder import Run
 from imagemint.settings import flat
 from imagemint.sweeps.plan import (
@@ -181,11 +181,11 @@ def compute(
 
 def scaled(recipe: AnyRecipe, pack: Pack, seed: int, scale: float) -> AnyRecipe:
     """The recipe with `scale` times the images seen on this pack, one batch at least; a baseline as it is."""
-    if scale == 1 or "images" not in type(recipe).model_fields:
+    if scale == 1 or not isinstance(recipe, TrainedRecipe):
         return recipe
     facts = settle(pack, recipe, seed=seed)
-    batch: int = recipe.batch(len(pack.classes))  # type: ignore[attr-defined]
-    return load_recipe(recipe, {"images": max(round(recipe.target(facts.pack.images) * scale), batch)})
+    images = max(round(recipe.target(facts.pack.images) * scale), recipe.batch(len(pack.classes)))
+    return load_recipe(recipe, {"images": images})
 
 
 def _minted(run: Run, dest: Path, plan: SweepPlan, seed: int) -> Pack:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
@@ -11,7 +10,7 @@ from imagemint.augment import AUGMENTATIONS
 from imagemint.errors import RecipeError
 from imagemint.losses import LOSSES, PENALTIES
 from imagemint.models import MODELS, checked, family
-from imagemint.recipe import AnyRecipe
+from imagemint.recipe import TrainedRecipe
 from imagemint.seeds import Noise
 from imagemint.settings import OneOf, Strict
 from imagemint.training.optimisers import Optimizer as Optimizer
@@ -57,7 +56,7 @@ class Consistency(Strict):
     )
 
 
-class Recipe(AnyRecipe):
+class Recipe(TrainedRecipe):
     """Everything that a person chooses about the training of GANs. Unknown keys are refused."""
 
     model: str = Field(description="a family of networks (imagemint.models.MODELS)")
@@ -100,33 +99,23 @@ class Recipe(AnyRecipe):
     labelled_share: float = Field(
         0.5, gt=0, lt=1, description="semi-supervised: share of a batch with labels, if the pack has images without"
     )
-    epochs: float | None = Field(None, gt=0, description="passes over the pack; or say `images`")
-    images: int | None = Field(None, gt=0, description="images seen; or say `epochs`")
     weights: Literal["last", "best"] = Field(
         "last", description="what is minted from; best: by a measure against images held out of the training pack"
     )
     held_out: float = Field(0.2, gt=0, le=0.5, description="share of each class that is held out for the choice")
     choose_every: int = Field(25_000, ge=1, description="images seen between looks at what the best weights are")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
-    tf32: bool = Field(True, description="CUDA: fp32 products with 10 bits of mantissa, several times faster")
     compile: bool = Field(
         False, description="G and D through torch.compile: meant for CUDA and not tried there; on a CPU it is slower"
     )
 
-    log_every: int = Field(1000, ge=1, description="images seen between lines of log.jsonl")
     watch_every: int = Field(5000, ge=1, description="images seen between looks at what goes wrong (watch.jsonl)")
     rollback: bool = Field(
         False, description="at the first NaN or infinity: back to the last checkpoint, a tenth of both learning rates"
     )
-    picture_every: int = Field(25_000, ge=1, description="images seen between sample grids")
-    checkpoint_every: int = Field(25_000, ge=1, description="images seen between checkpoints")
-    keep: int = Field(2, ge=1, description="checkpoints that are kept")
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> Recipe:
         loss = LOSSES[self.loss]
-        if (self.epochs is None) == (self.images is None):
-            raise ValueError("say either epochs or images, not both or neither")
         if self.label_smoothing and not loss.smoothable:
             known = " and ".join(name for name, row in LOSSES.items() if row.smoothable)
             raise ValueError(f"label_smoothing goes with {known}, not with {self.loss}")
@@ -174,7 +163,3 @@ class Recipe(AnyRecipe):
     def batch(self, classes: int) -> int:
         """Images in one discriminator step on a pack of so many classes."""
         return self.batch_size * (classes if self.balanced else 1)
-
-    def target(self, pack_images: int) -> int:
-        """Images seen at which the training ends."""
-        return self.images if self.images is not None else math.ceil((self.epochs or 0) * pack_images)
