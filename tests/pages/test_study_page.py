@@ -292,3 +292,16 @@ def test_the_answer_speaks_of_an_augmentation_only_where_it_is_what_arms_are_com
         study = replace(study, rows=rows)
         assert {each.baseline for each in answer.answers(study)} == {best}
         assert words in answer.headline(study)[1]
+
+
+@pytest.mark.parametrize(("strong", "said"), [(14, True), (10, False)])
+def test_a_gain_that_a_free_arm_has_as_well_is_not_told_without_it(tmp_path: Path, strong: int, said: bool) -> None:
+    """Held-out images have chosen classic, and on test images strong is as good as minted images or is not."""
+    arms, chances = ("real", "classic", "strong", "mix+classic"), as_if(mix_classic=12, strong=strong)
+    study = made_study(tmp_path / "study", chances, arms=arms, tested=1000)
+    study = replace(
+        study, rows=[row.model_copy(update={"validation": float(row.arm == "classic")}) for row in study.rows]
+    )
+    word, text = answer.headline(study)
+    assert word == "helps" and ("But arm strong, which needs no other images, did as well" in text) == said
+    assert ("although held-out training images chose classic" in text) == said

@@ -136,6 +136,8 @@ def headline(study: Study) -> tuple[str, str]:
         )
     if nothing:
         sentences.append(f"No measurable effect with {_at(nothing)}.")
+    if asked[1] == FREE and arm.added:
+        sentences += [words for each in helps if (words := _as_good_for_free(study, each))]
     return "mixed" if helps and hurts else "helps" if helps else "hurts", " ".join(sentences)
 
 
@@ -151,6 +153,27 @@ def _subject(arm: Arm, asked: tuple[str, str], found: Sequence[Difference]) -> s
     against = f"{bases.pop()}, the {FREE}" if asked[1] == FREE and len(bases) == 1 else asked[1]
     what = arm.subject.rpartition(", ")[2]
     return f"Compared with {against}, " + (f"{what} ({asked[0]})" if what else asked[0])
+
+
+def _as_good_for_free(study: Study, gain: Difference) -> str:
+    """The free arm that did as well on test images as the arm that helps; empty where there is none.
+
+    Few held-out images may have chosen another one as the best free arm. Nothing is chosen by this look: it can only
+    take from a claim.
+    """
+    found = {
+        name: reached.mean
+        for name in study.arms
+        if find_arm(name).free and (reached := study.level(gain.budget, name))
+    }
+    own, best = study.level(gain.budget, gain.arm), max(found, key=lambda name: found[name])
+    if own is None or found[best] < own.mean:
+        return ""
+    return (
+        f"But {arm_name(best)}, which needs no other images, did as well with {budget_in_words(gain.budget)}: "
+        f"{level(study, found[best])} against {level(study, own.mean)} on the test images, although held-out "
+        f"training images chose {gain.baseline}."
+    )
 
 
 def asks_for_saturation(study: Study) -> bool:
