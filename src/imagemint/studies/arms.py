@@ -526,6 +526,8 @@ USUAL = (  # the arms of a study that names none
     "mix+classic",
     "strong",
     "mix+strong",
+    "strong+classmix",
+    "mix+strong+classmix",
 )
 
 
