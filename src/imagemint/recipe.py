@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -44,6 +44,12 @@ class AnyRecipe(Strict):
             raise ValueError(f"smallest {self.smallest} is larger than largest {self.largest}")
         return self
 
+    has_length: ClassVar[bool] = False  # whether it says for how long it trains
+
+    def batch(self, classes: int) -> int:
+        """Images in one step on a pack of so many classes; where there are no steps, one."""
+        return 1
+
     def target(self, pack_images: int) -> int:
         """Images seen at which a training on so many images ends; where nothing else is said, each once."""
         return pack_images
@@ -68,6 +74,8 @@ class AnyRecipe(Strict):
 class TrainedRecipe(AnyRecipe):
     """The part that recipes share which are trained step by step: how long, how exactly, and what is kept of it."""
 
+    has_length: ClassVar[bool] = True
+
     epochs: float | None = Field(None, gt=0, description="passes over the pack; or say `images`")
     images: int | None = Field(None, gt=0, description="images seen; or say `epochs`")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
@@ -82,10 +90,6 @@ class TrainedRecipe(AnyRecipe):
         if (self.epochs is None) == (self.images is None):
             raise ValueError("say either epochs or images, not both or neither")
         return self
-
-    def batch(self, classes: int) -> int:
-        """Images in one step on a pack of so many classes."""
-        raise NotImplementedError
 
     def target(self, pack_images: int) -> int:
         """Images seen at which the training ends."""

@@ -302,7 +302,7 @@ def test_report_of_an_unfinished_study_says_so(gan: FakeGan, packs: tuple[Pack, 
     lines = (out / "rows.jsonl").read_text().splitlines(keepends=True)
     for count in (0, 1, 9):
         (out / "rows.jsonl").write_text("".join(lines[:count]))
-        assert f"{count} of 36 classifiers" in report(out).read_text()
+        assert f"{count} of {4 * len(USUAL)} classifiers" in report(out).read_text()
 
 
 def test_findings_of_a_training_stand_in_the_report(packs: tuple[Pack, Pack], tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from imagemint.labelling import judge_of
 from imagemint.metrics.scores import SCORES
 from imagemint.minting import mint
 from imagemint.progress import Advance, progress
-from imagemint.recipe import AnyRecipe, TrainedRecipe
+from imagemint.recipe import AnyRecipe
 from imagemint.runfolder import Run
 from imagemint.studies import statistics
 from imagemint.studies.arms import USUALLY, Arm, Images, Minting, Need, Sources, TrainingSet, find_arm, free_arms
@@ -184,8 +184,8 @@ def recipe_of(plan: StudyPlan, minting: Minting) -> AnyRecipe:
     wanted = minting.recipe or plan.recipe
     assert wanted is not None
     recipe = load_recipe(wanted)
-    fitted = minting.recipe and not isinstance(recipe, TrainedRecipe)  # such a recipe has no length
-    return recipe if fitted else load_recipe(recipe, plan.duration)
+    fixed = minting.recipe and not recipe.has_length
+    return recipe if fixed else load_recipe(recipe, plan.duration)
 
 
 def _mintings(arms: Sequence[str]) -> list[Minting]:

@@ -27,7 +27,7 @@ from imagemint.methods import method_of, settle
 from imagemint.metrics.measures import Measures, measure
 from imagemint.minting import mint
 from imagemint.progress import say
-from imagemint.recipe import DESCRIBES, AnyRecipe, TrainedRecipe
+from imagemint.recipe import DESCRIBES, AnyRecipe
 from imagemint.runfolder import Run
 from imagemint.settings import flat
 from imagemint.sweeps.plan import (
@@ -181,7 +181,7 @@ def compute(
 
 def scaled(recipe: AnyRecipe, pack: Pack, seed: int, scale: float) -> AnyRecipe:
     """The recipe with `scale` times the images seen on this pack, one batch at least; a baseline as it is."""
-    if scale == 1 or not isinstance(recipe, TrainedRecipe):
+    if scale == 1 or not recipe.has_length:
         return recipe
     facts = settle(pack, recipe, seed=seed)
     images = max(round(recipe.target(facts.pack.images) * scale), recipe.batch(len(pack.classes)))
