@@ -415,7 +415,7 @@ ARMS: dict[str, Arm] = {
         "real and minted images together, augmented as in strong+classmix",
         augment="strong+classmix",
         against=(FREE, "strong+classmix"),
-        subject="On top of strong augmentation and of parts put together, minted images",
+        subject="On top of strong augmentation with classmix, minted images",
     ),
     "mix+elastic": _mix(
         "real and minted images together, augmented as in elastic",
