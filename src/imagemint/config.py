@@ -64,7 +64,7 @@ def saved_recipe(tree: dict[str, Any], where: str) -> AnyRecipe:
 def _recipe(tree: dict[str, Any], where: str) -> AnyRecipe:
     kind = _kind(tree)
     for key in ("epochs", "images"):
-        if key in tree and key not in kind.model_fields:
+        if key in tree and not kind.has_length:
             remedy = f"leave {key} out"
             raise RecipeError(f"{key} = {tree[key]} in {where}", "no duration: it sees every image once", remedy)
     try:

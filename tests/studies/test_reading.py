@@ -123,7 +123,7 @@ def test_more_real_images_are_compared_with_the_budget_before() -> None:
 
 def test_a_missing_learning_curve_is_mentioned_where_nothing_but_a_curve_was_asked_for() -> None:
     for asked, said in ((["real", "classic"], True), (["real"], True), (["real", "mix"], False)):
-        assert ("no learning curve" in told(["5"], asked).summary()) == said, arms
+        assert ("no learning curve" in told(["5"], asked).summary()) == said, asked
 
 
 def test_numbers_per_class_errors_and_confusion_are_those_of_the_arm_that_is_asked_for() -> None:

@@ -164,10 +164,10 @@ def _as_good_for_free(study: Study, gain: Difference) -> str:
     found = {
         name: reached.mean
         for name in study.arms
-        if find_arm(name).free and (reached := study.level(gain.budget, name))
+        if find_arm(name).free and name != gain.baseline and (reached := study.level(gain.budget, name))
     }
-    own, best = study.level(gain.budget, gain.arm), max(found, key=lambda name: found[name])
-    if own is None or found[best] < own.mean:
+    own, best = study.level(gain.budget, gain.arm), max(found, key=lambda name: found[name], default=None)
+    if own is None or best is None or found[best] < own.mean:
         return ""
     return (
         f"But {arm_name(best)}, which needs no other images, did as well with {budget_in_words(gain.budget)}: "

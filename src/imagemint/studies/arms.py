@@ -334,8 +334,7 @@ def needs_recipe(arm: Arm) -> bool:
     return bool(arm.discriminator) or (arm.minting is not None and not arm.minting.recipe)
 
 
-ON_TOP = "mix+"  # before the name of an augmentation: the arm with minted images on top of it
-LEADING = ("mix+strong+classmix", "mix+strong")  # what a report is about where no free arm was chosen
+LEADING = ("mix+strong+classmix", "mix+strong")  # what a report is about where none is on top of a chosen free arm
 FREE = "best free arm"  # what the first comparison is against: the row of ARMS that is chosen on training images
 BOTH: tuple[Source, ...] = ("real", "minted")
 FAIR = (FREE, "classic", "real")
@@ -629,6 +628,6 @@ def comparisons(arms: Sequence[str], chosen: Sequence[str] = ()) -> list[tuple[s
     against = {name: find_arm(name).against for name in arms}
     bases = [FREE, "classic", *(name for name in arms if name not in ("classic", "real")), "real"]
     there = {*arms, *([FREE] if free_arms(arms) else [])}
-    first = [name for name in (*(ON_TOP + each for each in chosen), *LEADING) if name in arms]
-    in_turn = list(dict.fromkeys([*first, *arms]))
+    leading = [name for name in (*(f"mix+{each}" for each in chosen), *LEADING) if name in arms]
+    in_turn = list(dict.fromkeys([*leading, *arms]))
     return [(name, base) for base in bases for name in in_turn if base in there and base in against[name]]
