@@ -12,6 +12,7 @@ import pytest
 
 from imagemint.errors import StudyError
 from imagemint.jobs import side_by_side
+from imagemint.pages import answer
 from imagemint.studies import arms, folder, material
 from imagemint.studies import rows as cells
 from imagemint.studies import study as module
@@ -96,6 +97,18 @@ def test_a_report_is_about_minted_images_on_top_of_what_was_chosen_at_most_budge
         assert study.comparisons[0] == (lead, FREE)
         assert sorted(study.comparisons) == sorted(arms.comparisons(names))  # nothing comes or goes by the choice
     assert told(["5"], names).comparisons[0] == ("mix+strong", FREE)  # nobody has chosen yet
+
+
+@pytest.mark.parametrize("chosen", ["oversample", "class-weights"])
+def test_where_classes_are_made_equal_for_free_the_report_is_about_minted_images_that_do_so(chosen: str) -> None:
+    names = ["classic", "strong", chosen, "mix+strong", "balanced", "minted-rare"]
+    without = [name for name in names if name != "balanced"]
+    for asked, lead in ((names, "balanced"), (without, "minted-rare"), (names[:4], "mix+strong")):
+        study = told(["5"], asked, balanced=24)
+        for row in study.rows:
+            row.validation = float(row.arm == chosen)
+        assert study.comparisons[0] == (lead, FREE)
+        assert answer.question(study) == (lead, FREE)
 
 
 def test_repeats_of_another_budget_do_not_count() -> None:

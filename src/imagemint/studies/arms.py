@@ -335,6 +335,7 @@ def needs_recipe(arm: Arm) -> bool:
 
 
 LEADING = ("mix+strong+classmix", "mix+strong")  # what a report is about where none is on top of a chosen free arm
+FILLED_UP = ("balanced", "minted-rare")  # what a report is about where weights or repeated images were chosen
 FREE = "best free arm"  # what the first comparison is against: the row of ARMS that is chosen on training images
 BOTH: tuple[Source, ...] = ("real", "minted")
 FAIR = (FREE, "classic", "real")
@@ -615,12 +616,23 @@ def free_arms(arms: Sequence[str]) -> list[str]:
     return free if len(free) > 1 and any(FREE in find_arm(name).against for name in arms) else []
 
 
+def with_minted(free: str) -> tuple[str, ...]:
+    """The arms of minted images that a free arm is the fair rival of.
+
+    They do what it does with minted images on top, or, where it mends unequal classes, with minted images instead.
+
+    >>> with_minted("strong"), with_minted("class-weights")
+    (('mix+strong',), ('balanced', 'minted-rare'))
+    """
+    return FILLED_UP if free in ("oversample", "class-weights") else (f"mix+{free}",)
+
+
 def comparisons(arms: Sequence[str], chosen: Sequence[str] = ()) -> list[tuple[str, str]]:
     """(arm, what it is compared with) for some arms. The first is the question that counts.
 
     First come comparisons with the best arm that needs no other images: do these beat what can be had for free?
-    Of `chosen`, the free arms that held-out training images chose, the first with an arm of minted images on top of
-    it leads: then the two differ by the minted images alone.
+    Of `chosen`, the free arms that held-out training images chose, the first that is the fair rival of an arm of
+    minted images (`with_minted`) decides which of these leads: then the two differ by the minted images alone.
 
     >>> comparisons(["classic", "strong", "mix+classic", "mix+strong"], ["classic"])[0]
     ('mix+classic', 'best free arm')
@@ -628,6 +640,7 @@ def comparisons(arms: Sequence[str], chosen: Sequence[str] = ()) -> list[tuple[s
     against = {name: find_arm(name).against for name in arms}
     bases = [FREE, "classic", *(name for name in arms if name not in ("classic", "real")), "real"]
     there = {*arms, *([FREE] if free_arms(arms) else [])}
-    leading = [name for name in (*(f"mix+{each}" for each in chosen), *LEADING) if name in arms]
+    fair = (name for free in chosen for name in with_minted(free))
+    leading = [name for name in (*fair, *LEADING) if name in arms]
     in_turn = list(dict.fromkeys([*leading, *arms]))
     return [(name, base) for base in bases for name in in_turn if base in there and base in against[name]]
