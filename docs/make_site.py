@@ -30,6 +30,8 @@ from imagemint.recipe import AnyRecipe
 from imagemint.recipe_list import read_facts
 
 ROOT = Path(__file__).resolve().parent.parent
+# A table that is wider than a phone scrolls; the theme would break names such as mix+strong+classmix within a word.
+STYLE = ".md-typeset table code { word-break: normal; overflow-wrap: normal; }\n"
 STAGE, SITE = ROOT / "build" / "site-pages", ROOT / "build" / "site"
 NAVIGATION = [
     {"Start": ["README.md", "docs/start.md"]},
@@ -158,6 +160,7 @@ def stage() -> Path:
     made = {"docs/commands": commands(), "docs/recipes": recipes(), "docs/api": api(), "examples/tour": notebook()}
     for name, text in made.items():
         (STAGE / f"{name}.md").write_text(text, encoding="utf-8")
+    (STAGE / "docs" / "site.css").write_text(STYLE, encoding="utf-8")
     options = {
         "extensions": [f"{ROOT / 'docs' / 'site_docstrings.py'}:Examples"],
         "heading_level": 2,
@@ -174,6 +177,7 @@ def stage() -> Path:
         "docs_dir": str(STAGE),
         "site_dir": str(SITE),
         "theme": {"name": "material", "font": False, "features": ["navigation.tabs", "content.code.copy"]},
+        "extra_css": ["docs/site.css"],
         "plugins": ["search", {"mkdocstrings": {"handlers": {"python": python}}}],
         "markdown_extensions": ["admonition", "tables", "toc", "fenced_code"],
         "validation": {"links": {"unrecognized_links": "warn", "anchors": "warn"}},  # strict: it stops the build
