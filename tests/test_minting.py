@@ -11,6 +11,7 @@ from imagemint.config import Recipe, load_recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import ArgumentError, PackError, RunError
 from imagemint.fitting import train
+from imagemint.labelling import critic_of
 from imagemint.methods import load_minter
 from imagemint.metrics import screen
 from imagemint.minter import NetworkMinter
@@ -159,6 +160,35 @@ def test_copies_are_rejected(run: Run, tmp_path: Path) -> None:
     assert plain.unlabelled() == 5
 
 
+def test_the_discriminator_keeps_more_of_what_it_takes_for_real(run: Run, digits: Pack, tmp_path: Path) -> None:
+    counts = {"3": 40, "8": 20}
+    kept = mint(run, tmp_path / "kept", counts=counts, density_ratio=0.25)
+    assert {name: n for name, n in kept.counts().items() if n} == counts
+    found = kept.manifest.history[-1].parameters["screen"]
+    assert found["density_ratio"] == 0.25 and found["classifier"] is None and found["copy_limit"] is None
+    assert found["rejected"] == {name: n - counts.get(name, 0) for name, n in found["drawn"].items()}
+    assert sum(found["drawn"].values()) == pytest.approx(240, rel=0.4)
+    everything = mint(run, tmp_path / "all", counts=found["drawn"])
+    assert set(kept.columns["seed"].tolist()) < set(everything.columns["seed"].tolist())
+    critic = critic_of(run, run.newest())
+    for label in (3, 8):
+        mine, all_of_them = (critic(each.pixels[each.labels == label], label) for each in (kept, everything))
+        assert mine.mean() > all_of_them.mean()
+    again = mint(run, tmp_path / "again", counts=counts, density_ratio=0.25, batch_size=17)
+    assert again.columns["seed"].tolist() == kept.columns["seed"].tolist()
+    unlabelled = mint(run, tmp_path / "unlabelled", unlabelled=5, density_ratio=0.5)
+    assert unlabelled.unlabelled() == 5
+
+
+def test_a_discriminator_without_a_density_ratio_is_refused(digits: Pack, tiny: Recipe, tmp_path: Path) -> None:
+    hinge = train(digits, load_recipe(tiny, {"loss": "hinge"}), tmp_path / "hinge", images=64)
+    fitted = train(digits, "ppca", tmp_path / "ppca", components=4)
+    for run in (hinge, fitted):
+        with pytest.raises(RunError, match="tells no density ratio; wanted a run of one GAN with loss minimax"):
+            mint(run, tmp_path / "a", per_class=1, density_ratio=0.5)
+    assert not (tmp_path / "a").exists()
+
+
 def test_the_training_pack_is_asked_for_where_it_is_gone(
     digits: Pack, tiny: Recipe, tmp_path: Path, quick_screen: None
 ) -> None:
@@ -175,7 +205,7 @@ def test_the_training_pack_is_asked_for_where_it_is_gone(
 
 
 def test_screening_that_makes_no_sense_is_refused(run: Run, tmp_path: Path) -> None:
-    for options in ({"above": 0.9, "keep": 0.5}, {"above": 2.0}, {"keep": 0.0}):
+    for options in ({"above": 0.9, "keep": 0.5}, {"above": 2.0}, {"keep": 0.0}, {"density_ratio": 0.0}):
         with pytest.raises(ArgumentError):
             mint(run, tmp_path / "a", per_class=1, **options)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="--unlabelled"):

@@ -279,6 +279,14 @@ def mint(
             help="Leave out images that are nearer to a training image than nearly all of these are to each other.",
         ),
     ] = False,
+    density_ratio: Annotated[
+        float | None,
+        typer.Option(
+            "--density-ratio",
+            metavar="SHARE",
+            help="Keep about this share of each class by the run's discriminator (Azadi et al. 2019).",
+        ),
+    ] = None,
     pack: Annotated[
         Path | None,
         typer.Option("--pack", metavar="PACK", help="The training pack, where it is no longer where it was."),
@@ -301,13 +309,15 @@ def mint(
         above=above,
         keep=keep,
         reject_copies=reject_copies,
+        density_ratio=density_ratio,
         pack=pack,
     )
     _print(_one_line(made))
     found = made.manifest.history[-1].parameters.get("screen")
     if found:
-        drawn, copies = (sum(found[what].values()) for what in ("drawn", "copies"))
-        _print(f"kept {len(made):,} of {counted(drawn, 'drawn image')}; {copies:,} left out as copies")
+        drawn, copies, rejected = (sum(found[what].values()) for what in ("drawn", "copies", "rejected"))
+        by_ratio = f", {rejected:,} by the density ratio" if found["density_ratio"] is not None else ""
+        _print(f"kept {len(made):,} of {counted(drawn, 'drawn image')}; {copies:,} left out as copies{by_ratio}")
 
 
 @app.command()

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from imagemint import arguments
 from imagemint.checkpoints import load_weights, read_tensors
-from imagemint.classifiers.network import Network
+from imagemint.classifiers.network import Network, blocks
 from imagemint.data.pack import UNLABELLED, Pack, Step, check_absent, open_pack, writing
 from imagemint.errors import PackError, RunError
-from imagemint.losses import LOSSES
+from imagemint.losses import LOSSES, realness
 from imagemint.methods import METHODS, method_of
+from imagemint.metrics.rejection import Critic
 from imagemint.progress import progress
 from imagemint.runfolder import Run, RunFacts
 from imagemint.runs import open_run
@@ -65,9 +66,9 @@ def names_classes(facts: RunFacts) -> bool:
     return is_one_gan(facts) and isinstance(facts.recipe, Recipe) and LOSSES[facts.recipe.loss].semi_supervised
 
 
-def discriminator_of(run: Run) -> nn.Module:
-    """The discriminator of the newest checkpoint, the averaged one where there is one, on the CPU, not training."""
-    checkpoint = run.newest()
+def discriminator_of(run: Run, checkpoint: Path | None = None) -> nn.Module:
+    """The discriminator of a checkpoint (the newest), averaged where the run has it, on the CPU, not training."""
+    checkpoint = checkpoint or run.newest()
     _, discriminator = ONE_GAN.networks(run.facts)
     weights = read_tensors(checkpoint, "weights", run.state(checkpoint).weights)
     load_weights(discriminator, saved_discriminator(run), weights, checkpoint)
@@ -79,6 +80,32 @@ def judge_of(run: Run) -> Judge:
     judge = Judge(discriminator_of(run), run.facts.pack.size)
     judge.eval()
     return judge
+
+
+def critic_of(run: Run, checkpoint: Path, device: torch.device | str = "cpu") -> Critic:
+    """The log of the density ratio of real and minted images, up to a constant, as a run's discriminator sees it.
+
+    Raises RunError for a run without a discriminator whose logits mean that.
+    """
+    recipe = run.facts.recipe
+    if not is_one_gan(run.facts) or not isinstance(recipe, Recipe) or not LOSSES[recipe.loss].density_ratio:
+        usable = listed([name for name, row in LOSSES.items() if row.density_ratio])
+        raise RunError(
+            f"--density-ratio and {run.path} (recipe {recipe.name}), whose discriminator tells no density ratio",
+            f"a run of one GAN with loss {usable}",
+            "leave --density-ratio out, or screen by a classifier: --screen",
+        )
+    discriminator = discriminator_of(run, checkpoint).to(device)
+
+    @torch.inference_mode()
+    def logits(pixels: np.ndarray, label: int) -> np.ndarray:
+        found = []
+        for images in blocks(pixels):
+            labels = torch.full((len(images),), label, device=device)
+            found.append(realness(discriminator(images.to(device), labels).double()).cpu().numpy())
+        return np.concatenate(found)
+
+    return logits
 
 
 def class_probabilities(run: Run | Path | str, pixels: np.ndarray) -> np.ndarray:

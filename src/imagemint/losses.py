@@ -40,6 +40,11 @@ class AdversarialLoss(NamedTuple):
         """Whether images without a label are learned from beside labelled ones."""
         return self.k_plus_1 or self.triple
 
+    @property
+    def density_ratio(self) -> bool:
+        """Whether D's logit is meant to be log(p_real / p_minted), up to a constant for images of one label."""
+        return self.sigmoid and not self.triple
+
 
 # softplus(-x) = -log sigmoid(x): the cross-entropy of a logit that should say "real"; softplus(x): "fake".
 

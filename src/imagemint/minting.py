@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +18,9 @@ from imagemint.data.pack import UNLABELLED, Minting, Pack, Step, check_absent, o
 from imagemint.data.remote import address_of
 from imagemint.devices import usable_device
 from imagemint.errors import ArgumentError, RunError
+from imagemint.labelling import critic_of
 from imagemint.methods import load_minter, method_of
-from imagemint.metrics.screen import ABOVE, Draw, Screening, Selection, make_screen, select
+from imagemint.metrics.screen import ABOVE, Screen, Screening, Selection, make_screen, select
 from imagemint.minter import Minter, NetworkMinter, SnapshotMinter, SpreadMinter
 from imagemint.progress import progress
 from imagemint.runs import Run, RunFacts, open_run
@@ -46,6 +48,7 @@ def mint(
     above: float | None = None,
     keep: float | None = None,
     reject_copies: bool = False,
+    density_ratio: float | None = None,
     pack: Pack | Path | str | None = None,
 ) -> Pack:
     """Mint labelled images from a run: `per_class` of every class, or `counts` by name.
@@ -62,11 +65,14 @@ def mint(
 
     `screen` keeps images to whose class a classifier gives a probability of 0.9 or `above`, or the share `keep` of
     each class that is most probable; `reject_copies` leaves out copies of training images. Both learn from the run's
-    own training pack alone, which is looked for where it was, or at `pack`. Counts stay exact: see `metrics.screen`.
+    own training pack alone, which is looked for where it was, or at `pack`. `density_ratio` keeps about this share of
+    each class by the run's discriminator: more of what the generator draws too rarely (Azadi et al. 2019). Counts
+    stay exact: see `metrics.screen`.
 
     Raises ArgumentError for numbers that are none, RunError for a run without (that) checkpoint, for class names or
-    counts that do not fit, for more snapshots than it keeps, for a spread of noise that is not normal, and where the
-    images would not fit on the disk; all of it before the first file.
+    counts that do not fit, for more snapshots than it keeps, for a spread of noise that is not normal, for a density
+    ratio of a discriminator that tells none, and where the images would not fit on the disk; all of it before the
+    first file.
 
     >>> from imagemint import pack, train
     >>> run = train(pack("digits", "digits.pack"), "ppca", "run", components=4)
@@ -76,21 +82,28 @@ def mint(
     """
     batch_size, seed = whole(batch_size, "--batch-size", 1), whole(seed, "--seed")
     snapshots, spread = whole(snapshots, "--snapshots", 1), number(spread, "--spread", 0, WIDEST)
-    screening = Screening(ABOVE if screen and above is None and keep is None else above, keep, reject_copies)
+    screening = Screening(
+        ABOVE if screen and above is None and keep is None else above, keep, reject_copies, density_ratio
+    )
     run = open_run(run)
     dest = check_absent(dest)
     order = _order(run, per_class, counts, unlabelled)
     _check_room(dest, run.facts, order.total)
     checkpoint = run.newest() if at is None else run.checkpoint(whole(at, "--at", 0))
     checkpoints = _last(run, checkpoint, snapshots)
-    minter = SnapshotMinter([_minter(run, each, usable_device(device), spread) for each in checkpoints])
+    device = usable_device(device)
+    minter = SnapshotMinter([_minter(run, each, device, spread) for each in checkpoints])
+    critic = critic_of(run, checkpoint, device) if screening.density_ratio is not None else None
     facts = run.facts
 
     parameters: dict[str, Any] = {"run": str(run.path), "counts": order.asked, "seed": seed}
     parameters |= {"snapshots": snapshots} if snapshots > 1 else {}
     parameters |= {"spread": spread} if spread != 1 else {}
-    if screening.by_classifier or screening.reject_copies:
-        order, parameters["screen"] = _screened(order, screening, minter, _training_pack(run, pack), seed, batch_size)
+    if screening.anything:
+        _check_classes_to_screen(order, screening)
+        learned = _training_pack(run, pack) if screening.by_training_pack else None
+        screen_with = make_screen(screening, learned, seed, critic)
+        order, parameters["screen"] = _screened(order, screen_with, minter, seed, batch_size)
     history = [Step(command="mint", parameters=parameters, parents=facts.learned_from)]
     with writing(dest, classes=facts.pack.classes, origin="minted", history=history) as writer:
         writer.mintings = [_minting(run, run.state(each), seed, spread) for each in checkpoints]
@@ -222,31 +235,36 @@ def _training_pack(run: Run, given: Pack | Path | str | None) -> Pack:
     return pack
 
 
-def _screened(
-    order: _Order, asked: Screening, minter: Minter, pack: Pack, seed: int, batch_size: int
-) -> tuple[_Order, dict[str, Any]]:
-    """The order with the images that are kept, and for the history how they were found. Raises RunError."""
+def _check_classes_to_screen(order: _Order, asked: Screening) -> None:
     if asked.by_classifier and not order.labelled:
         wanted = "images with labels: a class to be sure of"
         raise ArgumentError("--screen with --unlabelled", wanted, "leave --screen out, or mint with labels")
-    screen = make_screen(asked, pack, seed)
 
-    def drawing(label: int) -> Draw:
-        def draw(numbers: np.ndarray) -> np.ndarray:
-            labels = np.full(len(numbers), label)
-            return minter.draw(order.seeds(seed, labels, numbers), labels)
 
-        return draw
+def _screened(
+    order: _Order, screen: Screen, minter: Minter, seed: int, batch_size: int
+) -> tuple[_Order, dict[str, Any]]:
+    """The order with the images that are kept, and for the history how they were found. Raises RunError."""
+
+    def draw(label: int, numbers: np.ndarray) -> np.ndarray:
+        labels = np.full(len(numbers), label)
+        return minter.draw(order.seeds(seed, labels, numbers), labels)
+
+    def lots(label: int, numbers: np.ndarray) -> np.ndarray:
+        own = order.seeds(seed, np.full(len(numbers), label), numbers)
+        return np.array([seeds.rng(each, "density ratio").random() for each in own])
 
     found: dict[str, Selection] = {}
     with progress(order.total, "screen") as advance:
         for label, (name, count) in enumerate(zip(order.names, order.counts, strict=True)):
-            found[name] = select(screen, drawing(label), label, name, count, batch_size)
+            of_class = partial(draw, label), label, name, count, batch_size, partial(lots, label)
+            found[name] = select(screen, *of_class)
             advance(count)
     about = {
         **screen.facts(),
         "drawn": {name: each.drawn for name, each in found.items()},
         "copies": {name: each.copies for name, each in found.items()},
+        "rejected": {name: each.rejected for name, each in found.items()},
     }
     return order._replace(numbers=[each.kept for each in found.values()]), about
 

@@ -1,8 +1,11 @@
-"""Which drawn images are kept: by a classifier that has learned the training images alone, and copies left out.
+"""Which drawn images are kept: by a classifier that has learned the training images alone, by the discriminator that
+learned beside the generator, and copies left out.
 
     --above P       keep images whose class has at least this probability
     --keep SHARE    draw 1 / SHARE times as many per class and keep the most probable
     --reject-copies leave out images that are nearer to a training image than 99 % of training images are to another
+    --density-ratio SHARE
+                    keep about this share of each class, by the run's own discriminator (`metrics.rejection`)
 
 No test image plays a part. (GaFi, arXiv 2305.10118, filters by confidence too; its threshold was chosen
 on the test set.) Images are drawn in the order of their seeds, class by class, until there are enough; the number of
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -23,6 +27,7 @@ from imagemint.data.pack import Pack
 from imagemint.errors import ArgumentError, RunError
 from imagemint.metrics.copies import CLOSEST_REAL
 from imagemint.metrics.nearest import Nearest
+from imagemint.metrics.rejection import BURN_IN, Bar, Critic, bar
 from imagemint.progress import progress
 from imagemint.words import counted, shown
 
@@ -30,9 +35,11 @@ ABOVE = 0.9  # where nothing else is asked for
 DRAWS_PER_IMAGE = 50  # at most, for each image wanted ...
 FEWEST_DRAWS = 1000  # ... but never fewer than this per class
 _EPOCHS = 20
+_BURN_IN_BATCH = 128  # images that are drawn together
 _SAMPLE = 1000  # training images whose distances to the others say what is near
 
 Draw = Callable[[np.ndarray], np.ndarray]  # numbers of images of a class, int64 [n] -> pixels uint8 [n, c, h, w]
+Lots = Callable[[np.ndarray], np.ndarray]  # the same numbers -> a random number of each, uniform in 0..1, float64 [n]
 
 
 @dataclass(frozen=True)
@@ -42,19 +49,31 @@ class Screening:
     above: float | None = None
     keep: float | None = None
     reject_copies: bool = False
+    density_ratio: float | None = None
 
     def __post_init__(self) -> None:
         if self.above is not None and self.keep is not None:
             raise ArgumentError("--above and --keep", "one of the two", "leave one of them out")
         if self.above is not None:
             number(self.above, "--above", 0, 1)
-        if self.keep is not None and number(self.keep, "--keep", 0, 1) == 0:
-            raise ArgumentError("--keep 0", "a share over 0, up to 1", "write for example --keep 0.5")
+        for option, share in (("--keep", self.keep), ("--density-ratio", self.density_ratio)):
+            if share is not None and number(share, option, 0, 1) == 0:
+                raise ArgumentError(f"{option} 0", "a share over 0, up to 1", f"write for example {option} 0.5")
 
     @property
     def by_classifier(self) -> bool:
         """Whether a classifier is needed."""
         return self.above is not None or self.keep is not None
+
+    @property
+    def by_training_pack(self) -> bool:
+        """Whether the images that the run learned from are needed."""
+        return self.by_classifier or self.reject_copies
+
+    @property
+    def anything(self) -> bool:
+        """Whether any image may be left out."""
+        return self.by_training_pack or self.density_ratio is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +84,20 @@ class Screen:
     classifier: Classifier | None
     training: Nearest | None
     limit: int  # l1 distance at which an image counts as a copy
+    critic: Critic | None = None  # the discriminator, where images are kept by its density ratio
+
+    def bar(self, draw: Draw, label: int) -> Bar | None:
+        """What the first images of the class `label` are held against; None where no discriminator was asked for."""
+        if self.critic is None or self.asked.density_ratio is None:
+            return None
+        logits = [self.critic(draw(part), label) for part in _batches(BURN_IN, _BURN_IN_BATCH)]
+        return bar(np.concatenate(logits), self.asked.density_ratio)
+
+    def rejected(self, pixels: np.ndarray, label: int, bar: Bar | None, lots: Callable[[], np.ndarray]) -> np.ndarray:
+        """Which of uint8 `[n, c, h, w]` the discriminator leaves out, bool `[n]`, by one of the `lots` for each."""
+        if self.critic is None or bar is None:
+            return np.zeros(len(pixels), bool)
+        return lots() >= bar.acceptance(self.critic(pixels, label))
 
     def copies(self, pixels: np.ndarray) -> np.ndarray:
         """Which of uint8 `[n, c, h, w]` are copies, bool `[n]`."""
@@ -84,6 +117,7 @@ class Screen:
             "above": self.asked.above,
             "keep": self.asked.keep,
             "reject_copies": self.asked.reject_copies,
+            "density_ratio": self.asked.density_ratio,
             "classifier": self.classifier.weights_hash() if self.classifier else None,
             "copy_limit": self.limit if self.training else None,
         }
@@ -96,11 +130,14 @@ class Selection:
     kept: np.ndarray  # int64 [wanted]
     drawn: int
     copies: int
+    rejected: int = 0  # by the discriminator
 
 
-def make_screen(asked: Screening, pack: Pack, seed: int) -> Screen:
-    """Train and measure what a screening needs, on the training pack alone."""
+def make_screen(asked: Screening, pack: Pack | None, seed: int, critic: Critic | None = None) -> Screen:
+    """Train and measure what a screening needs, on the training pack alone; None where it needs none of it."""
     classifier, training, limit = None, None, -1
+    if pack is None:
+        return Screen(asked, classifier, training, limit, critic)
     labelled = np.flatnonzero(np.asarray(pack.labels) >= 0)
     if asked.by_classifier:
         if not len(labelled):
@@ -120,10 +157,12 @@ def make_screen(asked: Screening, pack: Pack, seed: int) -> Screen:
         sample = seeds.rng(seed, "copy limit").permutation(len(pack))[:_SAMPLE]
         distances = np.sort(training.of(pack.pixels[np.sort(sample)], leave_out=np.sort(sample))[1])
         limit = int(distances[int(CLOSEST_REAL * len(distances))])
-    return Screen(asked, classifier, training, limit)
+    return Screen(asked, classifier, training, limit, critic)
 
 
-def select(screen: Screen, draw: Draw, label: int, name: str, wanted: int, batch_size: int) -> Selection:
+def select(
+    screen: Screen, draw: Draw, label: int, name: str, wanted: int, batch_size: int, lots: Lots = np.zeros_like
+) -> Selection:
     """Draw images of a class until `wanted` can be kept. Raises RunError where the draws have a limit before that."""
     if not wanted:
         return Selection(np.empty(0, np.int64), 0, 0)
@@ -131,27 +170,37 @@ def select(screen: Screen, draw: Draw, label: int, name: str, wanted: int, batch
     candidates = wanted if keep is None else max(int(np.ceil(wanted / keep - 1e-9)), wanted)
     most = max(DRAWS_PER_IMAGE * candidates, FEWEST_DRAWS)
     numbers, probabilities = np.empty(0, np.int64), np.empty(0)
-    drawn = copies = 0
+    drawn = copies = rejected = 0
+    bar = screen.bar(draw, label)
     for part in _batches(most, batch_size):
         pixels = draw(part)
         copied = screen.copies(pixels)
         sure = screen.probabilities(pixels, label)
-        usable = ~copied & (sure >= (screen.asked.above or 0))
+        refused = ~copied & screen.rejected(pixels, label, bar, partial(lots, part))
+        usable = ~copied & ~refused & (sure >= (screen.asked.above or 0))
         missing = candidates - len(numbers)
         used = np.flatnonzero(usable)[:missing]
         end = int(used[-1]) + 1 if len(used) == missing else len(part)
         numbers, probabilities = np.append(numbers, part[used]), np.append(probabilities, sure[used])
         drawn, copies = drawn + end, copies + int(copied[:end].sum())
+        rejected += int(refused[:end].sum())
         if len(numbers) == candidates:
             best = np.argsort(-probabilities, kind="stable")[:wanted]
-            return Selection(np.sort(numbers[best]), drawn, copies)
-    why = (
-        f"{copies:,} are copies" if copies * 2 > drawn else f"the others are not sure enough for {screen.asked.above}"
+            return Selection(np.sort(numbers[best]), drawn, copies, rejected)
+    unsure = drawn - copies - rejected - len(numbers)
+    _, why, remedy = max(
+        (copies, f"{copies:,} are copies", "ask for fewer images, or train the run for longer"),
+        (rejected, f"the discriminator leaves out {rejected:,}", "ask for a higher --density-ratio"),
+        (
+            unsure,
+            f"the others are not sure enough for {screen.asked.above}",
+            "ask for a lower --above or for fewer images, or train the run for longer",
+        ),
     )
     raise RunError(
         f"class {shown(name)}: of {counted(drawn, 'drawn image')} only {len(numbers):,} can be kept ({why})",
         f"{candidates:,} within {most:,} draws",
-        "ask for a lower --above or for fewer images, or train the run for longer",
+        remedy,
     )
 
 

@@ -168,7 +168,10 @@ def _next(study: Study) -> Html | None:
                 element("em", word),
                 kind={"a sure gain": "helps", "a loss": "hurts"}.get(word),
             ),
-            cell(answer.minutes(each.minutes).replace(" ", "\u00a0"), element("small", each.cost) if each.cost else None),
+            cell(
+                answer.minutes(each.minutes).replace(" ", "\u00a0"),
+                element("small", each.cost) if each.cost else None,
+            ),
         ]
         for rank, (each, word) in enumerate(zip(found, map(answer.sureness, found), strict=True), 1)
     ]
