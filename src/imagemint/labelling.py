@@ -31,6 +31,7 @@ from imagemint.words import counted, listed
 
 PROBABILITY = "probability"  # the column that holds how sure the run is of each image
 WHOLE = 1_000_000  # its unit: columns of packs are whole numbers, so probabilities stand in parts per million
+RATIO_LOSSES = [name for name, row in LOSSES.items() if row.density_ratio]
 _EXAMPLES = "sgan-mnist, sgan-fm, sgan-consistent or triple-gan"
 
 
@@ -82,17 +83,20 @@ def judge_of(run: Run) -> Judge:
     return judge
 
 
+def tells_density_ratio(facts: RunFacts) -> bool:
+    """Whether a run has a discriminator whose logits mean the log of a density ratio."""
+    return is_one_gan(facts) and isinstance(facts.recipe, Recipe) and facts.recipe.loss in RATIO_LOSSES
+
+
 def critic_of(run: Run, checkpoint: Path, device: torch.device | str = "cpu") -> Critic:
     """The log of the density ratio of real and minted images, up to a constant, as a run's discriminator sees it.
 
     Raises RunError for a run without a discriminator whose logits mean that.
     """
-    recipe = run.facts.recipe
-    if not is_one_gan(run.facts) or not isinstance(recipe, Recipe) or not LOSSES[recipe.loss].density_ratio:
-        usable = listed([name for name, row in LOSSES.items() if row.density_ratio])
+    if not tells_density_ratio(run.facts):
         raise RunError(
-            f"--density-ratio and {run.path} (recipe {recipe.name}), whose discriminator tells no density ratio",
-            f"a run of one GAN with loss {usable}",
+            f"--density-ratio and {run.path} (recipe {run.recipe.name}), whose discriminator tells no density ratio",
+            f"a run of one GAN with loss {listed(RATIO_LOSSES)}",
             "leave --density-ratio out, or screen by a classifier: --screen",
         )
     discriminator = discriminator_of(run, checkpoint).to(device)

@@ -12,6 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from imagemint.cli import app
+from imagemint.config import Recipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.errors import StudyError
 from imagemint.pages.study_page import study
@@ -198,6 +199,22 @@ def test_every_arm_that_mints_gives_a_row(packs: tuple[Pack, Pack], tmp_path: Pa
         assert rows[arm].n_real + rows[arm].n_minted == total and rows[arm].n_real < total / 2
     trained = {each.name for each in (out / "runs").iterdir()}
     assert trained == {"all-0", "all-0-pca"}  # one training for all arms of a recipe
+
+
+def test_the_discriminator_chooses_among_what_its_own_gan_mints(
+    packs: tuple[Pack, Pack], tiny: Recipe, tmp_path: Path
+) -> None:
+    options = {**QUICK, "arms": ["classic", "mix+classic", "density-ratio"]}
+    out = tmp_path / "out"
+    study(*packs, tiny, out, **options)
+    chosen = open_pack(out / "minted" / "all-0-density-ratio")
+    found = chosen.manifest.history[-1].parameters["screen"]
+    assert chosen.counts() == packs[0].counts() and found["density_ratio"] == 0.25
+    assert sum(found["rejected"].values()) > len(chosen)
+    assert {each.name for each in (out / "runs").iterdir()} == {"all-0"}
+    with pytest.raises(StudyError, match="arm density-ratio and recipe ppca, whose discriminator tells no"):
+        study(*packs, "ppca", tmp_path / "other", **options)
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_plan_file_is_as_good_as_options(packs: tuple[Pack, Pack], tmp_path: Path) -> None:

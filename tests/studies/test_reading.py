@@ -469,4 +469,8 @@ def test_the_time_left_is_that_of_the_cells_before_times_those_to_come(
 
 
 def test_only_the_arm_that_says_so_is_screened() -> None:
-    assert [name for name, arm in ARMS.items() if arm.minting and arm.minting.screened] == ["screened"]
+    mintings = {name: arm.minting for name, arm in ARMS.items() if arm.minting}
+    assert {name: each.keep for name, each in mintings.items() if each.keep} == {"screened": 0.5}
+    assert {name: each.density_ratio for name, each in mintings.items() if each.density_ratio} == {
+        "density-ratio": 0.25
+    }

@@ -231,6 +231,11 @@ def test_what_is_minted_is_what_the_arm_lacks_and_is_minted_once(workshop: Works
     module.minted_pack(cell, plan, subset, screened)
     last = workshop.minted[-1]
     assert (last["keep"], last["pack"]) == (0.5, subset) and "keep" not in workshop.minted[0]
+    by_ratio = find_arm("density-ratio").minting
+    assert by_ratio is not None
+    module.minted_pack(cell, plan, subset, by_ratio)
+    assert workshop.minted[-1]["density_ratio"] == 0.25 and "keep" not in workshop.minted[-1]
+    assert "density_ratio" not in last
     assert {each["run"] for each in workshop.minted} == {cell.run}
 
 

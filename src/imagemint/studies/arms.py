@@ -289,7 +289,8 @@ class Minting:
     name: str = ""  # of its folder, after budget and repeat
     recipe: str = ""  # in place of the study's
     counts: Callable[[Need], dict[str, int]] = as_many
-    screened: bool = False  # whether a classifier of the real images chooses the half that it is surest of
+    keep: float | None = None  # share of the drawn images that a classifier of the real ones is surest of
+    density_ratio: float | None = None  # share of the drawn images that the GAN's discriminator keeps
 
 
 USUALLY = Minting()
@@ -447,8 +448,14 @@ ARMS: dict[str, Arm] = {
     ),
     "screened": _mix(
         "as mix+classic, with the half of the minted images that a classifier of the real ones is surest of",
-        Minting(name="screened", screened=True),
+        Minting(name="screened", keep=0.5),  # a share and no threshold, so that it always ends
         subject="On top of ordinary augmentation, screened minted images",
+    ),
+    "density-ratio": _mix(
+        "as mix+classic, with minted images of which the discriminator kept a quarter by their density ratio (Azadi "
+        "et al. 2019)",
+        Minting(name="density-ratio", density_ratio=0.25),
+        subject="Kept by their density ratio, minted images",
     ),
     "soft": _mix(
         "as mix+classic, with minted images labelled by the probabilities of a teacher that learned the real ones",

@@ -35,7 +35,6 @@ from imagemint.studies.folder import FIRST_SCORE, Cell, Look, Row, save_classes,
 from imagemint.studies.material import Material
 from imagemint.studies.plan import CHOICES, StudyPlan, images_of
 
-SCREENED = 0.5  # share of the drawn images that arm `screened` keeps; no threshold, so that it always ends
 LOOKS, WATCHED = 8, 250  # of the history of a row: how many, and at how many images of each kind at most
 SEEN = "images_seen"
 STRONG_VIEW = replace(AUGMENTATIONS["strong"], harder_share=1.0)  # every view moved far and partly covered
@@ -164,7 +163,8 @@ def minted_pack(cell: Cell, plan: StudyPlan, subset: Pack, minting: Minting) -> 
     if not any(counts.values()):
         return None
     run = trained(cell, plan, subset, minting)
-    screening: dict[str, Any] = {"keep": SCREENED, "pack": subset} if minting.screened else {}
+    screening: dict[str, Any] = {} if minting.keep is None else {"keep": minting.keep, "pack": subset}
+    screening |= {} if minting.density_ratio is None else {"density_ratio": minting.density_ratio}
     return mint(run, dest, counts=counts, seed=plan.seed_for("mint", cell.budget, cell.repeat), **screening)
 
 

@@ -26,6 +26,7 @@ from imagemint.data.remote import on_this_machine
 from imagemint.errors import StudyError
 from imagemint.fitting import check_fits
 from imagemint.jobs import FanOut, Task, one_thread, places, side_by_side
+from imagemint.labelling import RATIO_LOSSES, tells_density_ratio
 from imagemint.methods import method_of
 from imagemint.progress import say
 from imagemint.recipe import DESCRIBES
@@ -285,6 +286,17 @@ def _check_recipe(plan: StudyPlan, material: Material) -> None:
                 f"the networks of recipe {recipe.name} (model {recipe.model}) do not see labels",
                 f"networks that can mint each of the {len(classes)} classes",
                 "choose a class-conditional recipe (imagemint recipes), or arms without minted images",
+            )
+    for arm in plan.arms:
+        minting = find_arm(arm).minting
+        if minting is None or minting.density_ratio is None:
+            continue
+        recipe = recipe_of(plan, minting)
+        if not tells_density_ratio(check_fits(smallest, recipe, seed=plan.seed)):
+            raise StudyError(
+                f"arm {arm} and recipe {recipe.name}, whose discriminator tells no density ratio",
+                f"a recipe of one GAN with loss {listed(RATIO_LOSSES)}, such as fewshot",
+                "choose such a recipe, or leave the arm out",
             )
     for arm, use in judges.items():
         check_discriminator(check_fits(smallest, recipe_of(plan, USUALLY), seed=plan.seed), arm, use)
