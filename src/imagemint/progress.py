@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Protocol
 
 from imagemint.words import shown
 
@@ -23,7 +24,15 @@ _SECONDS_BETWEEN_LINES = 15.0
 _SECONDS_BETWEEN_STEPS = 1.0
 _BAR = 16  # characters: at 80 columns rate, time left and losses of a training stand beside it
 
-Advance = Callable[..., None]  # advance(amount, note="...")
+
+class Advance(Protocol):
+    """Says that so much more is done. `note` has a name, so that no number can be taken for it."""
+
+    def __call__(self, amount: int = 1, *, note: str = "") -> None: ...  # noqa: D102 (the class says it)
+
+
+def unseen(amount: int = 1, *, note: str = "") -> None:
+    """An `Advance` of work that is not shown."""
 
 
 def first_process() -> bool:
@@ -71,7 +80,7 @@ def progress(total: int, what: str, *, done: int = 0, unit: str = "") -> Iterato
     if _tell:
         yield _steps(total, what, done, _tell)
     elif not _on:
-        yield lambda amount=1, note="": None
+        yield unseen
     elif sys.stderr.isatty() or _notebook_draws():
         from rich.console import Console
         from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
@@ -89,7 +98,7 @@ def progress(total: int, what: str, *, done: int = 0, unit: str = "") -> Iterato
         with Progress(*columns, console=console) as bar:
             task = bar.add_task(what, total=total, completed=done, note="")
 
-            def advance(amount: int = 1, note: str = "") -> None:
+            def advance(amount: int = 1, *, note: str = "") -> None:
                 if note:
                     bar.update(task, note=note)
                 bar.advance(task, amount)
@@ -115,7 +124,7 @@ def _lines(total: int, what: str, done: int, unit: str) -> Advance:
     started = last = time.monotonic()
     at, newest = done, ""
 
-    def advance(amount: int = 1, note: str = "") -> None:
+    def advance(amount: int = 1, *, note: str = "") -> None:
         nonlocal last, at, newest
         at, newest = at + amount, note or newest
         now = time.monotonic()
@@ -133,7 +142,7 @@ def _steps(total: int, what: str, done: int, report: Callable[[str, str], None])
     """For the parent's display: how far this is, now and then."""
     last, at, newest = 0.0, done, ""
 
-    def advance(amount: int = 1, note: str = "") -> None:
+    def advance(amount: int = 1, *, note: str = "") -> None:
         nonlocal last, at, newest
         at, newest = at + amount, note or newest
         if time.monotonic() - last >= _SECONDS_BETWEEN_STEPS:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from imagemint import progress
 from imagemint.cli import app
 from imagemint.config import Recipe
 from imagemint.data.pack import Pack, open_pack
@@ -199,6 +200,26 @@ def test_every_arm_that_mints_gives_a_row(packs: tuple[Pack, Pack], tmp_path: Pa
         assert rows[arm].n_real + rows[arm].n_minted == total and rows[arm].n_real < total / 2
     trained = {each.name for each in (out / "runs").iterdir()}
     assert trained == {"all-0", "all-0-pca"}  # one training for all arms of a recipe
+
+
+@pytest.mark.parametrize("shown", ["lines", "steps"])
+def test_progress_of_every_classifier_is_shown_the_teachers_too(
+    packs: tuple[Pack, Pack],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    shown: str,
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(progress, "_on", True)
+    monkeypatch.setattr(progress, "_tell", (lambda _, line: said.append(line)) if shown == "steps" else None)
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_STEPS", 0.0)
+    arms = ["floor", "classic", "boundary", "soft", "soft-real"]  # the last three ask a teacher
+    found = study(*packs, "ppca", tmp_path / "out", arms=arms, classifier_choose="learning-rate", **QUICK)
+    assert {row.arm for row in found.rows} == set(arms)
+    lines = [line for line in said or capsys.readouterr().err.splitlines() if line.startswith("classify")]
+    assert any("soft-real" in line for line in lines), lines
 
 
 def test_the_discriminator_chooses_among_what_its_own_gan_mints(

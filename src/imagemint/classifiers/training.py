@@ -22,7 +22,7 @@ from imagemint.data.batches import Batches, RisingBatches
 from imagemint.errors import ArgumentError
 from imagemint.images import to_images
 from imagemint.losses import consistency
-from imagemint.progress import Advance
+from imagemint.progress import Advance, unseen
 
 LINEAR = "linear:"
 TRIED = 64  # images of each side of a study, before it begins
@@ -107,7 +107,7 @@ def train_classifier(
     agreement: Agreement | None = None,
     watched: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
     looks: int = LOOKS,
-    advance: Advance = lambda amount=1, note="": None,
+    advance: Advance = unseen,
 ) -> Classifier:
     """A classifier after `images_seen` images of uint8 `[n, c, h, w]`.
 

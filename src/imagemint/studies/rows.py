@@ -25,7 +25,7 @@ from imagemint.fitting import train
 from imagemint.labelling import judge_of
 from imagemint.metrics.scores import SCORES
 from imagemint.minting import mint
-from imagemint.progress import Advance, progress
+from imagemint.progress import Advance, progress, unseen
 from imagemint.recipe import AnyRecipe
 from imagemint.runfolder import Run
 from imagemint.studies import statistics
@@ -59,7 +59,7 @@ def compute_rows(cell: Cell, plan: StudyPlan, material: Material, arms: Sequence
         def teacher() -> Classifier:
             """What `classic` trains, for this arm alone: from other weights, in another order."""
             teaching = TrainingSet(*real, n_real=len(subset), n_added=0)
-            return teach(find_arm("classic"), teaching, partial(advance, 0), purpose="teacher")
+            return teach(find_arm("classic"), teaching, unseen, purpose="teacher")
 
         for name in arms:
             started, arm = time.monotonic(), find_arm(name)
@@ -90,7 +90,7 @@ def compute_rows(cell: Cell, plan: StudyPlan, material: Material, arms: Sequence
                 if run is not None and arm.discriminator == "as it is":
                     net: Classifier = judge_of(run)
                     seen = run.images_seen
-                    advance(images_seen, name)
+                    advance(images_seen, note=name)
                 else:
                     teach_it = partial(teach, kind=started_from(run) if run is not None else None)
                     factors = _chosen(arm, sources, plan, teach_it)
@@ -271,9 +271,7 @@ def _chosen(arm: Arm, sources: Sources, plan: StudyPlan, teach: Callable[..., Cl
             continue
         scores: dict[float, float] = {}
         for factor in CHOICES[name]:
-            held_out = _held_out(
-                arm, sources, plan, partial(teach, factors={**found, name: factor}), lambda amount=1, note="": None
-            )
+            held_out = _held_out(arm, sources, plan, partial(teach, factors={**found, name: factor}), unseen)
             if held_out is None:  # no class has two images
                 return {}
             scores[factor] = held_out[0]
