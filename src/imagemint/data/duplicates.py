@@ -30,7 +30,7 @@ import numpy as np
 
 from imagemint.data.pack import Pack
 from imagemint.images import GRAY_WEIGHTS
-from imagemint.progress import progress
+from imagemint.progress import Advance, progress
 
 HASH_BITS_APART = 6  # of 64; JPEG at quality 40 moves at most 4, 20 % more brightness at most 6 to 8 (99 % of images)
 ALIKE_IN_OUTLINE, ALIKE_IN_COLOUR = 0.99, 0.9
@@ -217,7 +217,7 @@ def _near_pairs(
 Vectors = Callable[[int, int, bool], np.ndarray]
 
 
-def _proposals(count: int, vectors: Vectors, reach: float, advance: Callable[..., None]) -> Iterator[Pairs]:
+def _proposals(count: int, vectors: Vectors, reach: float, advance: Advance) -> Iterator[Pairs]:
     """Positions (i, j), i < j, whose vectors have an inner product of `reach` or more; the table in tiles.
 
     All pairs are looked at (n^2 / 2 products of short vectors, which a processor does at some 10^9 a second): exact
