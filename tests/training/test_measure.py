@@ -164,6 +164,18 @@ def test_a_logit_that_is_not_finite_is_refused(which: str, digits: Pack, tiny: R
         eyes.measure(gan)
 
 
+@pytest.mark.parametrize("which", ["D", "G"])
+def test_a_gradient_that_is_not_finite_is_refused(which: str, digits: Pack, tiny: Recipe) -> None:
+    gan = new_gan(settle(digits, tiny))
+    eyes = Eyes(digits, np.arange(len(digits)), gan)
+    network = gan.discriminator if which == "D" else gan.generator
+    for number in (np.inf, 1e30):  # the squares of the latter are infinite in fp32
+        for parameter in network.parameters():
+            parameter.grad = torch.full_like(parameter, number)
+        with pytest.raises(TrainingError, match=f"the norm of {which}'s gradient is inf"):
+            eyes.measure(gan)
+
+
 def test_images_without_a_label_are_not_compared_with_classes(digits: Pack, tiny: Recipe, tmp_path: Path) -> None:
     """A network that is asked for classes is compared with labelled images alone."""
     labels = np.where(np.arange(len(digits)) % 3 == 0, np.asarray(digits.labels), -1)

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from imagemint.checkpoints import load_weights, read_tensors
 from imagemint.data.pack import Pack
 from imagemint.devices import native_precision, set_tf32, usable_device
+from imagemint.errors import RecipeError
 from imagemint.losses import LOSSES
 from imagemint.methods.base import Asked, Method, Sketch, members, settled
 from imagemint.minter import Minter, NetworkMinter
@@ -20,9 +21,10 @@ from imagemint.progress import say
 from imagemint.runfolder import Run, RunFacts
 from imagemint.training.feed import Feed, usable_images
 from imagemint.training.loop import train_from_folder
+from imagemint.training.narrow import has_narrow_maps
 from imagemint.training.ranks import Ranks
 from imagemint.training.recipe import Recipe
-from imagemint.training.state import ONE_GAN, Kind, gan_recipe, new_gan, saved_generator
+from imagemint.training.state import ONE_GAN, Kind, gan_recipe, image_shape, new_gan, saved_generator
 
 
 def method(
@@ -44,6 +46,8 @@ def method(
         device = usable_device(asked.device)
         precision = native_precision(device) if wanted.precision == "auto" else wanted.precision
         made = settled(facts, pack, wanted, len(pack), asked, device=device, precision=precision, **extra)
+        if (device, precision) == ("cpu", "bf16"):
+            made = _precise_enough(made, kind)
         labels_matter = kind.sees_labels(made) or wanted.balanced
         if labels_matter or LOSSES[wanted.loss].semi_supervised:
             members(pack)
@@ -81,6 +85,21 @@ def method(
         sketch=sketch or _sketch,
         options=options,
     )
+
+
+def _precise_enough(made: RunFacts, kind: Kind) -> RunFacts:
+    """The same in fp32 where gradients in bf16 are wrong (`training.narrow`), unless the recipe insists on bf16."""
+    recipe = gan_recipe(made)
+    if not has_narrow_maps(*kind.networks(made), image_shape(made), recipe.z_size):
+        return made
+    if recipe.precision == "bf16":
+        h, w = made.pack.size
+        raise RecipeError(
+            f"precision bf16 and recipe {recipe.name} on {h}x{w} images, which it halves to a single pixel",
+            "fp32: bf16 gradients of such maps are wrong on a CPU",
+            "leave precision out, or set it to fp32",
+        )
+    return made.model_copy(update={"precision": "fp32"})
 
 
 def _sketch(recipe: Recipe, shape: ImageShape, classes: int) -> Sketch:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -130,8 +130,8 @@ class Eyes:
             separation=self._separation(real_logits, fake_logits),
             real=_summary(real_logits),
             fake=_summary(fake_logits),
-            grad_d=_grad_norm(gan.discriminator),
-            grad_g=_grad_norm(gan.generator),
+            grad_d=_grad_norm("D", gan),
+            grad_g=_grad_norm("G", gan),
             layers=layers,
         )
 
@@ -225,9 +225,14 @@ def _summary(logits: Tensor) -> Logits:
     return Logits(low, median, _round(float(logits.mean())), high, _bins(logits))
 
 
-def _grad_norm(module: nn.Module) -> float | None:
-    gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    return _round(float(torch.nn.utils.get_total_norm(gradients))) if gradients else None
+def _grad_norm(which: Literal["D", "G"], gan: Gan) -> float | None:
+    network = gan.discriminator if which == "D" else gan.generator
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    if not gradients:
+        return None
+    norm = float(torch.nn.utils.get_total_norm(gradients))
+    refuse_not_finite(f"the norm of {which}'s gradient", norm, gan)
+    return _round(norm)
 
 
 def _round(number: float) -> float:
