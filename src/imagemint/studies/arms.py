@@ -639,7 +639,7 @@ def comparisons(arms: Sequence[str], chosen: Sequence[str] = ()) -> list[tuple[s
 
     First come comparisons with the best arm that needs no other images: do these beat what can be had for free?
     Of `chosen`, the free arms that held-out training images chose, the first that is the fair rival of an arm of
-    minted images (`with_minted`) decides which of these leads: then the two differ by the minted images alone.
+    minted images (`with_minted`) decides which of these leads.
 
     >>> comparisons(["classic", "strong", "mix+classic", "mix+strong"], ["classic"])[0]
     ('mix+classic', 'best free arm')
