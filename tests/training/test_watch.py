@@ -152,6 +152,22 @@ def test_the_size_of_logits_means_nothing_to_a_wasserstein_critic(tiny: Recipe) 
     assert findings(story(*[{"real": logits(900, 300), "fake": logits(-900)}] * 5), critic) == []
 
 
+@pytest.mark.parametrize("name", ["sgan-consistent", "sgan-fm"])
+def test_a_d_that_is_sure_of_its_labels_is_no_failure_where_g_matches_features(name: str, tiny: Recipe) -> None:
+    """It is trained to be sure, and no gradient of G passes through its logits."""
+    sure: dict[str, Any] = {"separation": 1.0, "distance": 0.6, "real": logits(20, 5), "fake": logits(-20, 5)}
+    looks = story(*[sure] * 5)
+    assert {finding.name for finding in findings(looks, tiny)} == {"saturation", "discriminator overpowers"}
+    assert findings(looks, changed(name, {})) == []
+
+
+def test_no_remedy_changes_a_d_that_names_images(tiny: Recipe) -> None:
+    matching = changed("sgan-consistent", {})
+    told = [finding for changes in SICK.values() for finding in findings(story(*changes), matching)]
+    assert {finding.name for finding in told} >= {"mode collapse", "copying"}
+    assert not any("--set" in finding.remedy for finding in told)
+
+
 def test_only_differences_of_relativistic_logits_mean_something(tiny: Recipe) -> None:
     assert findings(story(*[{"real": logits(30), "fake": logits(29)}] * 5), tiny) == []
 

@@ -34,6 +34,9 @@ LOST = 5.0  # times the best distance; with a G whose gradient is gone and a D t
 FOOLED = 0.2  # separation at which D takes samples for real and real images for samples
 VANISHED = 0.01  # gradient of the largest so far; healthy above 0.05, frozen below 0.001
 
+# Of samples that D does not depend on: what a slower D or other rates would do to its labels is another question.
+_FOR_LABELS = "imagemint label, which asks D, is not concerned; to mint images, train another recipe"
+
 # The evidence of a symptom at the last of these looks, or None where it is not there.
 Symptom = Callable[[Sequence[Look], Recipe], str | None]
 
@@ -63,7 +66,7 @@ def _first(rule: Rule, looks: Sequence[Look], recipe: Recipe) -> Finding | None:
     for k, look in enumerate(looks):
         early = look.images_seen < WARM_UP + recipe.pretrain_images
         if rule.at_once and not early and (evidence := rule.at_once(looks[: k + 1], recipe)):
-            remedy, began = rule.remedy(looks[: k + 1], recipe), looks[k - 1].images_seen
+            remedy, began = _remedy(rule, looks[: k + 1], recipe), looks[k - 1].images_seen
             return Finding(
                 images_seen=look.images_seen, name=rule.name, began=began, evidence=evidence, remedy=remedy
             )
@@ -73,9 +76,19 @@ def _first(rule: Rule, looks: Sequence[Look], recipe: Recipe) -> Finding | None:
             continue
         began, lasted = (look.images_seen, 1) if lasted == 0 else (began, lasted + 1)
         if lasted >= LOOKS and look.images_seen - began >= LASTS:
-            seen, remedy = look.images_seen, rule.remedy(looks[: k + 1], recipe)
+            seen, remedy = look.images_seen, _remedy(rule, looks[: k + 1], recipe)
             return Finding(images_seen=seen, name=rule.name, began=began, evidence=evidence, remedy=remedy)
     return None
+
+
+def _remedy(rule: Rule, looks: Sequence[Look], recipe: Recipe) -> str:
+    """What to do: where D is there to name images, nothing that would change D."""
+    return _FOR_LABELS if _matches_features(recipe) else rule.remedy(looks, recipe)
+
+
+def _matches_features(recipe: Recipe) -> bool:
+    """G learns from D's features (Salimans et al. 2016, section 3.1), so that a sure D takes nothing from it."""
+    return recipe.loss_g == "feature-matching"
 
 
 def _stalled(looks: Sequence[Look]) -> bool:
@@ -126,10 +139,11 @@ def _saturated(looks: Sequence[Look], recipe: Recipe) -> str | None:
     look = looks[-1]
     gap = look.real.median - look.fake.median
     loss = LOSSES[recipe.loss]
-    if loss.sigmoid and loss.boundary is None and abs(gap) > FLAT:
+    through_sigmoid = loss.sigmoid and not _matches_features(recipe)
+    if through_sigmoid and loss.boundary is None and abs(gap) > FLAT:
         return f"D's logits of real images lie {gap:.0f} above those of samples (more than {FLAT:.0f})"
     beyond = max(_beyond(look.real), _beyond(look.fake))
-    if loss.sigmoid and loss.boundary is not None and beyond > 0.5:
+    if through_sigmoid and loss.boundary is not None and beyond > 0.5:
         low, high = min(look.real.low, look.fake.low), max(look.real.high, look.fake.high)
         return f"D's logits lie between {low:.0f} and {high:.0f}, {beyond:.0%} of them beyond {FLAT:.0f}"
     if _vanished(looks) and look.distance > FAR:
@@ -157,6 +171,8 @@ def _beyond(logits: Logits) -> float:
 
 
 def _d_overpowers(looks: Sequence[Look], recipe: Recipe) -> str | None:
+    if _matches_features(recipe):
+        return None
     look = looks[-1]
     sure = not LOSSES[recipe.loss].sigmoid or look.real.median - look.fake.median > SURE
     if look.separation > APART and sure and look.distance > FAR and _stalled(looks):
