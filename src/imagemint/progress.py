@@ -35,6 +35,26 @@ def unseen(amount: int = 1, *, note: str = "") -> None:
     """An `Advance` of work that is not shown."""
 
 
+def scaled(advance: Advance, factor: float) -> Advance:
+    """Passes on `factor` times what it hears, in whole numbers that are right in all.
+
+    >>> done = []
+    >>> slower = scaled(lambda amount=1, *, note="": done.append(amount), 0.5)
+    >>> [slower(3) for _ in range(4)], sum(done)
+    ([None, None, None, None], 6)
+    """
+    heard = told = 0
+
+    def passed_on(amount: int = 1, *, note: str = "") -> None:
+        nonlocal heard, told
+        heard += amount
+        more = round(factor * heard) - told
+        told += more
+        advance(more, note=note)
+
+    return passed_on
+
+
 def first_process() -> bool:
     """Whether this process speaks: always, but for those that torchrun starts beside the first."""
     return os.environ.get("RANK", "0") == "0"

@@ -85,6 +85,16 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     return Workshop(tmp_path, monkeypatch)
 
 
+@pytest.mark.parametrize("length", [0.37, 1.0, 2.0])
+def test_what_is_shown_ends_at_the_whole_whatever_length_was_chosen(
+    length: float, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(module.CHOICES, "length", (length,))
+    rows = workshop.rows(arms="real,classic,mix+classic", images=640, classifier_choose="length")
+    assert {row.images_seen for row in rows} == {round(100 * length)}
+    assert workshop.done == workshop.asked_for > 0
+
+
 def test_all_arms_of_a_cell_start_alike_and_see_as_many_images(workshop: Workshop) -> None:
     rows = workshop.rows(arms="real,classic,strong,mix+classic,class-weights,soft", images=640)
     by_arm, plan, cell = {row.arm: row for row in rows}, workshop.plan, workshop.cell

@@ -25,7 +25,7 @@ from imagemint.fitting import train
 from imagemint.labelling import judge_of
 from imagemint.metrics.scores import SCORES
 from imagemint.minting import mint
-from imagemint.progress import Advance, progress, unseen
+from imagemint.progress import Advance, progress, scaled, unseen
 from imagemint.recipe import AnyRecipe
 from imagemint.runfolder import Run
 from imagemint.studies import statistics
@@ -239,7 +239,7 @@ def _taught(
         agreement=_agreement(taught_with, plan, factors.get("augmentation", 1.0)),
         watched=watched,
         looks=LOOKS,
-        advance=advance,
+        advance=scaled(advance, images_seen / length),  # a chosen length is as much of the study as the usual one
     )
 
 
