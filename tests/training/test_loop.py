@@ -300,6 +300,11 @@ def test_pretraining_moves_the_discriminator_alone(digits: Pack, tiny: Recipe) -
     assert moved == [False, False, False, True]
 
 
+def test_a_generator_that_is_not_trained_has_no_loss_to_show() -> None:
+    assert loop._note({"images_seen": 48, "loss_d": 0.5}, None) == "loss D 0.50"
+    assert loop._note({"images_seen": 64, "loss_d": 0.5, "loss_g": 1.0}, None) == "loss D 0.50 G 1.00"
+
+
 def test_feature_matching_lowers_the_distance_of_the_features(digits: Pack, tiny: Recipe) -> None:
     recipe = load_recipe(tiny, {"loss_g": "feature-matching", "augment": "none", "options.width": 64})
     gan = new_gan(settle(digits, recipe))

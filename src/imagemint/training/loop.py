@@ -104,11 +104,11 @@ def _means(gan: Gan) -> dict[str, float]:
 
 
 def _note(line: dict[str, float], diary: Diary | None) -> str:
-    """What stands beside the bar: the losses, and what is wrong."""
+    """What stands beside the bar: the losses, without G's while D trains alone, and what is wrong."""
     if not line:
         return ""
-    losses = f"loss D {line['loss_d']:.2f} G {line.get('loss_g', math.nan):.2f}"
-    return ", ".join([losses, *(diary.watch.found if diary else [])])
+    losses = [f"{side} {line[name]:.2f}" for side, name in (("D", "loss_d"), ("G", "loss_g")) if name in line]
+    return ", ".join([f"loss {' '.join(losses)}", *(diary.watch.found if diary else [])])
 
 
 def train_from_folder(gan: Gan, feed: Feed, run: Run, kind: Kind) -> None:
