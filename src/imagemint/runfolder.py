@@ -8,7 +8,7 @@ RUN/
   judge.safetensors      the classifier whose features that choice is made on
   watch.jsonl            one line every `watch_every` images: measures of samples and of D's logits (training.watch)
   findings.jsonl         what is wrong with the training, one line each, as soon as it is known
-  clock.jsonl            seconds spent, one line per session
+  clock.jsonl            seconds spent since the beginning of the session, one line per checkpoint
   samples/000025000.png  sample grids, by images seen
   tracking/              how much was posted where, with --track (imagemint.tracking)
   checkpoints/000025000/ weights.safetensors, optimizers.safetensors, state.json (written last)
@@ -16,7 +16,7 @@ RUN/
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -180,6 +180,22 @@ class Run:
     def state(self, checkpoint: Path | None = None) -> State:
         """What a checkpoint, by default the newest, says of itself. Raises RunError where it is damaged."""
         return read_state(checkpoint or self.newest())
+
+
+def seconds_spent(clock: Sequence[dict[str, Any]]) -> float:
+    """Seconds of all sessions in the lines of clock.jsonl: the last line of each session counts.
+
+    >>> first = [{"from": 0, "to": 500, "seconds": 2.0}, {"from": 0, "to": 1000, "seconds": 4.5}]
+    >>> seconds_spent([*first, {"from": 1000, "to": 1500, "seconds": 2.5}])
+    7.0
+    """
+    nexts = [*clock[1:], None]
+    ends = (
+        line
+        for line, after in zip(clock, nexts, strict=False)
+        if after is None or after["from"] != line["from"] or after["to"] <= line["to"]
+    )
+    return float(sum(line["seconds"] for line in ends))
 
 
 def _is_whole(checkpoint: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -171,7 +172,10 @@ def test_an_arm_with_a_recipe_of_its_own_costs_what_that_training_took(tmp_path:
         for recipe, seconds in {"": 6000, "pca": 60}.items():
             file = tmp_path / f"40-{repeat}-{recipe}" / "clock.jsonl"
             file.parent.mkdir()
-            file.write_text(f'{{"seconds": {seconds / 2}}}\n' * 2)
+            # stopped half-way and gone on with, three checkpoints in each half
+            halves = [(0, 10), (0, 20), (0, 30), (30, 40), (30, 50), (30, 60)]
+            lines = [{"from": a, "to": b, "seconds": seconds * (b - a) / 60} for a, b in halves]
+            file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     minutes = {each.what.split(":")[0]: each.minutes for each in advice.advice(study)}
     assert minutes["pca"] == pytest.approx(1 + 1) and minutes["mix+classic"] == pytest.approx(1 + 100)
 

@@ -15,6 +15,7 @@ from imagemint.errors import PackError, RecipeError, RunError, TrainingError
 from imagemint.fitting import only_one, train
 from imagemint.methods import settle
 from imagemint.minting import mint
+from imagemint.runfolder import seconds_spent
 from imagemint.runs import list_runs, open_run
 from imagemint.training import loop, step
 from imagemint.training.feed import Feed
@@ -312,3 +313,17 @@ def test_feature_matching_lowers_the_distance_of_the_features(digits: Pack, tiny
     real, _ = Feed(digits, gan).batch(0)
     losses = [float(generator_step(gan, real, fakes(gan, labels, "z"), labels, 0)["loss_g"]) for _ in range(30)]
     assert losses[-1] < losses[0] / 4
+
+
+def test_the_clock_counts_each_session_once_however_many_checkpoints_it_has(
+    digits: Pack, tiny: Recipe, tmp_path: Path
+) -> None:
+    def trained(images: int, every: int) -> list[dict[str, Any]]:
+        settings = {"images": images, "checkpoint_every": every}
+        run = train(digits, load_recipe(tiny, settings), tmp_path / "run", resume=True)
+        return run.lines("clock.jsonl")
+
+    first = trained(192, 64)
+    assert len(first) == 3 and seconds_spent(first) == first[-1]["seconds"]
+    both = trained(320, 64)
+    assert both[:3] == first and seconds_spent(both) == pytest.approx(first[-1]["seconds"] + both[-1]["seconds"])

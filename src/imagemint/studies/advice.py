@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from imagemint import files
+from imagemint.runfolder import seconds_spent
 from imagemint.studies import statistics
 from imagemint.studies.arms import ARMS, USUALLY, find_arm
 from imagemint.studies.plan import budget_in_words
@@ -198,4 +199,4 @@ def _minutes(study: Study, budget: str, arm: str, base: str) -> float:
 def _clock(run: Path) -> float:
     """Seconds that a training took; 0 where it kept no clock."""
     file = run / "clock.jsonl"
-    return sum(float(line["seconds"]) for line in files.read_lines(file)) if file.exists() else 0.0
+    return seconds_spent(files.read_lines(file)) if file.exists() else 0.0
