@@ -136,6 +136,15 @@ def read(path: Path) -> list[dict[str, float | str]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def compared(budget: int, arm: str, control: str, scores: np.ndarray) -> str:
+    """A row of a table from the accuracies of an arm and its control, per cent `[draws, 2]`."""
+    gaps = scores[:, 0] - scores[:, 1]
+    reach = stats.t.ppf(0.975, len(gaps) - 1) * stats.sem(gaps) if len(gaps) > 1 else math.nan
+    points = f"{gaps.mean():+.2f} ({gaps.mean() - reach:+.2f} to {gaps.mean() + reach:+.2f})"
+    single = " ".join(f"{gap:+.2f}" for gap in gaps)
+    return f"| {budget} | {arm} | {scores[:, 0].mean():.2f} | {control} | {points} | {single} |"
+
+
 def table(path: Path) -> None:
     """Paired differences in points, means over draws with 95 % intervals (Student's t over the draws)."""
     rows = read(path)
@@ -156,13 +165,7 @@ def table(path: Path) -> None:
             scores = scores[~np.isnan(scores).any(1)]
             if not len(scores):
                 continue
-            gaps = scores[:, 0] - scores[:, 1]
-            reach = stats.t.ppf(0.975, len(gaps) - 1) * stats.sem(gaps) if len(gaps) > 1 else math.nan
-            single = " ".join(f"{gap:+.2f}" for gap in gaps)
-            print(
-                f"| {budget} | `{arm}` | {scores[:, 0].mean():.2f} | `{control}` | {gaps.mean():+.2f} "
-                f"({gaps.mean() - reach:+.2f} to {gaps.mean() + reach:+.2f}) | {single} |"
-            )
+            print(compared(budget, f"`{arm}`", f"`{control}`", scores))
 
 
 def main() -> None:

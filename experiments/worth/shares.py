@@ -18,8 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from bounds import BUDGETS, DRAWS, SEEN, Cell, read
-from scipy import stats
+from bounds import BUDGETS, DRAWS, SEEN, Cell, compared, read
 
 from imagemint import open_pack, seeds
 from imagemint.augment import AUGMENTATIONS, augment, mix
@@ -75,14 +74,8 @@ def table(path: Path) -> None:
             draws = [k for k in range(DRAWS) if {(budget, k, arm), (budget, k, control)} <= rows.keys()]
             if not draws:
                 continue
-            scores = [rows[budget, k, arm] for k in draws]
-            gaps = np.array([rows[budget, k, arm] - rows[budget, k, control] for k in draws])
-            reach = stats.t.ppf(0.975, len(gaps) - 1) * stats.sem(gaps)
-            single = " ".join(f"{gap:+.2f}" for gap in gaps)
-            print(
-                f"| {budget} | {arm} | {np.mean(scores):.2f} | {gaps.mean():+.2f} "
-                f"({gaps.mean() - reach:+.2f} to {gaps.mean() + reach:+.2f}) | {single} |"
-            )
+            scores = np.array([[rows[budget, k, arm], rows[budget, k, control]] for k in draws])
+            print(compared(budget, arm, control, scores))
 
 
 def main() -> None:

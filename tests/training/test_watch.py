@@ -166,6 +166,8 @@ def test_no_remedy_changes_a_d_that_names_images(tiny: Recipe) -> None:
     told = [finding for changes in SICK.values() for finding in findings(story(*changes), matching)]
     assert {finding.name for finding in told} >= {"mode collapse", "copying"}
     assert not any("--set" in finding.remedy for finding in told)
+    single = changed(tiny, {"loss_g": "feature-matching"})  # its D has no name for an image
+    assert not any("label" in finding.remedy for finding in findings(story(*SICK["too much alike"]), single))
 
 
 def test_only_differences_of_relativistic_logits_mean_something(tiny: Recipe) -> None:

@@ -82,8 +82,9 @@ def _first(rule: Rule, looks: Sequence[Look], recipe: Recipe) -> Finding | None:
 
 
 def _remedy(rule: Rule, looks: Sequence[Look], recipe: Recipe) -> str:
-    """What to do: where D is there to name images, nothing that would change D."""
-    return _FOR_LABELS if _matches_features(recipe) else rule.remedy(looks, recipe)
+    """What to do: where D is there to name images and G learns beside it, nothing that would change D."""
+    beside = _matches_features(recipe) and LOSSES[recipe.loss].k_plus_1
+    return _FOR_LABELS if beside else rule.remedy(looks, recipe)
 
 
 def _matches_features(recipe: Recipe) -> bool:
