@@ -36,7 +36,7 @@ def unseen(amount: int = 1, *, note: str = "") -> None:
 
 
 def scaled(advance: Advance, factor: float) -> Advance:
-    """Passes on `factor` times what it hears, in whole numbers that are right in all.
+    """Passes on `factor` times what it hears, in whole numbers that are right in all; a note only where one is given.
 
     >>> done = []
     >>> slower = scaled(lambda amount=1, *, note="": done.append(amount), 0.5)
@@ -50,7 +50,7 @@ def scaled(advance: Advance, factor: float) -> Advance:
         heard += amount
         more = round(factor * heard) - told
         told += more
-        advance(more, note=note)
+        advance(more, **({"note": note} if note else {}))  # an empty note would hide one that `advance` brings along
 
     return passed_on
 
