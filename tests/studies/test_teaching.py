@@ -89,7 +89,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
 def test_what_is_shown_ends_at_the_whole_whatever_length_was_chosen(
     length: float, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(module.CHOICES, "length", (length,))
+    monkeypatch.setitem(CHOICES, "length", (length,))
     rows = workshop.rows(arms="real,classic,mix+classic", images=640, classifier_choose="length")
     assert {row.images_seen for row in rows} == {round(100 * length)}
     assert workshop.done == workshop.asked_for > 0
