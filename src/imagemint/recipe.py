@@ -35,7 +35,7 @@ class AnyRecipe(Strict):
     )
     smallest: int = Field(8, ge=1, description="shortest side in pixels of images that the recipe is meant for")
     largest: int = Field(128, ge=1, description="longest side in pixels of images that the recipe is meant for")
-    flips: bool = Field(False, description="a mirrored image keeps its class, so classic augmentation may flip")
+    flips: bool = Field(False, description="mirrored images keep their class, so augmentation mirrors half of them")
     model: str = Field(description="what is trained: a family of networks, or a baseline")
 
     @model_validator(mode="after")

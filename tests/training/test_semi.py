@@ -178,16 +178,18 @@ def test_strong_views_come_from_seed_and_images_seen(few: Pack) -> None:
     assert seeds.derive(gan.seed, "strong view", 16) != seeds.derive(gan.seed, "strong view", 32)
 
 
-def test_a_strong_view_is_asked_for_the_class_that_the_average_names(few: Pack) -> None:
+@pytest.mark.parametrize("flips", [False, True])
+def test_a_strong_view_is_asked_for_the_class_that_the_average_names(flips: bool, few: Pack) -> None:
     """Loss, gradient and the share of sure images against the same written out."""
-    changes = {"consistency.threshold": 0.11, "consistency.weight": 2.5}
+    changes = {"consistency.threshold": 0.11, "consistency.weight": 2.5, "flips": flips}
     gan = new_gan(settle(few, recipe("sgan-consistent", **changes)))
     asked = gan.recipe.consistency
     assert asked is not None and gan.ema_d is not None
     real, _ = Feed(few, gan).batch(0)
     weak = real.flip(-1)
     nowhere = torch.full((16,), -1)
-    views = augment(real, seeds.generator(gan.seed, "strong view", gan.images_seen), AUGMENTATIONS[asked.strong])
+    drawn = seeds.generator(gan.seed, "strong view", gan.images_seen)
+    views = augment(real, drawn, AUGMENTATIONS[asked.strong], flips=flips)
     twin = copy.deepcopy(gan.discriminator)
     with torch.no_grad():
         p = gan.ema_d(weak, nowhere)[:, :-1].softmax(1)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imagemint import seeds
+from imagemint.augment import Movement
 from imagemint.config import Recipe, load_recipe
 from imagemint.data.pack import Pack
 from imagemint.losses import LOSSES
@@ -77,6 +78,25 @@ def test_each_network_gets_the_gradient_of_the_mean_of_its_loss(loss: str, digit
     assert float(values["loss_g"]) == pytest.approx(float(wanted.detach()), rel=1e-5)
     near(gradients(gan.generator), expected(generator, wanted))
     assert all(not each.requires_grad for each in gan.discriminator.parameters()), "D is frozen while G learns"
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_a_gan_sees_mirror_images_where_the_recipe_says_flips(
+    flips: bool, digits: Pack, tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real image and its sample are mirrored together, about half of them; where nothing flips, none is."""
+    monkeypatch.setattr(step, "CLASSIC", Movement(shift=0, rotate=0, shear=0, zoom=0))
+    gan = made(digits, tiny, augment="affine", flips=flips)
+    real, fake, _ = batch()
+    seen = step._augment(gan, real, fake, "augment d")
+    mirrored = [
+        [torch.allclose(after, before.flip(-1), atol=1e-4) for after, before in zip(*pair, strict=True)]
+        for pair in zip(seen, (real, fake), strict=True)
+    ]
+    assert mirrored[0] == mirrored[1]
+    assert (2 <= sum(mirrored[0]) <= 14) if flips else not any(mirrored[0])
+    unmoved = [torch.allclose(after, before, atol=1e-4) for after, before in zip(seen[0], real, strict=True)]
+    assert [a != b for a, b in zip(unmoved, mirrored[0], strict=True)] == [True] * 16
 
 
 def test_smoothing_asks_real_images_for_less(digits: Pack, tiny: Recipe) -> None:

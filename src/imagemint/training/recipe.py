@@ -86,7 +86,7 @@ class Recipe(TrainedRecipe):
     augment: Literal["none", "affine", "photo"] = Field(
         "none",
         description="the same random changes of real and fake images (Zhao et al. 2020); affine: moved and turned; "
-        "photo: light, saturation, contrast, shift, a covered square, and mirrored where the recipe says flips",
+        "photo: light, saturation, contrast, shift, a covered square; both mirrored where the recipe says flips",
     )
     ema_images: int | None = Field(None, ge=1, description="half-life of the averaged generator, in images seen")
     ema_d: bool = Field(False, description="semi-supervised: D is averaged as well, and its average names classes")

@@ -84,7 +84,7 @@ def _agree(gan: Gan, unchanged: Tensor, weak: Tensor, asked: Consistency) -> Val
     assert gan.ema_d is not None
     nowhere = torch.full((len(weak),), -1, device=gan.device)
     views = seeds.generator(gan.seed, "strong view", gan.images_seen)
-    strong = augment(unchanged, views, AUGMENTATIONS[asked.strong])
+    strong = augment(unchanged, views, AUGMENTATIONS[asked.strong], flips=gan.recipe.flips)
     with gan.autocast():
         with torch.no_grad():
             named = gan.ema_d(weak, nowhere).float()[:, :-1].log_softmax(1)
@@ -213,8 +213,6 @@ def _augment(gan: Gan, real: Tensor, fake: Tensor, purpose: str) -> tuple[Tensor
     if gan.recipe.augment == "none":
         return real, fake
     both, maps = torch.cat([real, fake], 1), seeds.generator(gan.seed, purpose, gan.images_seen)
-    if gan.recipe.augment == "photo":
-        changed = photo(both, maps, flips=gan.recipe.flips, rank=gan.ranks.rank, world=gan.ranks.world)
-        return changed[:, : real.shape[1]], changed[:, real.shape[1] :]
-    moved = affine(both, maps, CLASSIC, rank=gan.ranks.rank, world=gan.ranks.world)
-    return moved[:, : real.shape[1]], moved[:, real.shape[1] :]
+    change = photo if gan.recipe.augment == "photo" else partial(affine, movement=CLASSIC)
+    changed = change(both, maps, flips=gan.recipe.flips, rank=gan.ranks.rank, world=gan.ranks.world)
+    return changed[:, : real.shape[1]], changed[:, real.shape[1] :]
