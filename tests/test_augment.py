@@ -15,6 +15,7 @@ from imagemint.augment import (
     AUGMENTATIONS,
     CLASSIC,
     HARDER,
+    NOISE,
     Movement,
     Ranges,
     _covered,
@@ -210,6 +211,20 @@ def test_strong_moves_three_in_ten_images_further() -> None:
 def test_a_single_image_and_none_can_be_augmented(name: str) -> None:
     for n in (0, 1, 1, 1):
         assert augment(torch.zeros(n, 3, 8, 8), made(n), AUGMENTATIONS[name]).shape == (n, 3, 8, 8)
+
+
+def test_noise_is_as_large_as_it_says_on_as_many_images_as_it_says_and_stays_in_range() -> None:
+    row = AUGMENTATIONS["noise"]
+    assert (row.noise, row.noisy_share, row.movement) == (NOISE, 0.3, CLASSIC)
+    still = Ranges(STILL, light=(1.0, 0.0), noise=NOISE, noisy_share=0.3)
+    gray = torch.zeros(500, 1, 16, 16)
+    change = augment(gray, made(), still) * 127.5  # in levels of 255
+    noisy = change.abs().amax((1, 2, 3)) > 1
+    assert 0.24 < float(noisy.float().mean()) < 0.36
+    assert change[~noisy].abs().max() < 0.1, "moved by nothing, and the others are as they were"
+    assert float(change[noisy].std()) == pytest.approx(25, rel=0.03) and abs(float(change[noisy].mean())) < 1
+    assert float(augment(gray - 1, made(), still).min()) >= -1 - 1e-5
+    assert times(row, 2).noise == row.noise
 
 
 def test_photo_changes_stacked_images_together_and_each_row_on_its_own() -> None:

@@ -30,6 +30,7 @@ class Movement:
 CLASSIC = Movement()
 BRIGHTNESS = 0.2  # light is multiplied by 0.8..1.2; black stays black
 ELASTIC = 0.1  # share of the side; at 28 px pixels move by 1.3 px (standard deviation)
+NOISE = 25.0  # levels of 255: standard deviation of normal noise of each pixel
 _POINTS = 5  # along each side of the image, which an elastic distortion moves
 _CELLS = 4  # along each side of the image, of the grid in which `classmix` puts two images together
 HARDER = Movement(rotate=1.6 * CLASSIC.rotate, shear=1.6 * CLASSIC.shear, zoom=1.6 * CLASSIC.zoom)
@@ -46,6 +47,8 @@ class Ranges:
     harder_share: float = 0.0  # of the images, 0 to 1
     cutout: float = 0.0  # largest side of the square that is covered in harder images, as a share of the image's side
     elastic: float = 0.0  # how far points of the image are moved on their own at most, as a share of its side
+    noise: float = 0.0  # standard deviation of normal noise of each pixel of noisy images, in levels of 255
+    noisy_share: float = 0.0  # of the images, 0 to 1
     mixing: Literal["none", "mixup", "classmix"] = "none"  # see `mix`
     mixed: float = 0.0  # largest share of an image that is taken from its partner, 0 to 1
 
@@ -66,6 +69,8 @@ AUGMENTATIONS: dict[str, Ranges] = {
     "elastic": Ranges(elastic=ELASTIC),
     # A square of up to half the side in every image (DeVries & Taylor 2017 cover 16 of 32 pixels of CIFAR-10).
     "cutout": Ranges(harder=CLASSIC, harder_share=1.0, cutout=0.5),
+    # The control of a study's arm `noisy`: as large a noise on as many images as `strong` changes further.
+    "noise": Ranges(noise=NOISE, noisy_share=0.3),
     # Zhang et al. 2018, with the alpha of 1 that they use on CIFAR-10: the share of the partner is uniform.
     "mixup": Ranges(mixing="mixup", mixed=1.0),
     "classmix": _CLASSMIX,
@@ -74,7 +79,7 @@ AUGMENTATIONS: dict[str, Ranges] = {
 
 
 def times(ranges: Ranges, factor: float) -> Ranges:
-    """Ranges of movements, light and mixing that reach `factor` times as far; covered squares and mirroring stay.
+    """Ranges of movements, light and mixing that reach `factor` times as far; squares, noise and mirroring stay.
 
     >>> times(Ranges(), 0.5).movement.rotate
     6.0
@@ -101,6 +106,7 @@ def augment(images: torch.Tensor, generator: torch.Generator, ranges: Ranges, *,
     `flips` mirrors half of the images left to right; ask for it only where a mirror image keeps its class.
     """
     flips = flips or ranges.flips
+    images = _noisy(images, generator, ranges)
     if ranges.harder is None:
         moved = affine(images, generator, ranges.movement, flips=flips)
         return _lit(elastic(moved, generator, ranges.elastic), generator, ranges)
@@ -154,6 +160,15 @@ def classic(
 ) -> torch.Tensor:
     """`augment` within the ranges `classic`, or another `movement`."""
     return augment(images, generator, Ranges(movement), flips=flips)
+
+
+def _noisy(images: torch.Tensor, generator: torch.Generator, ranges: Ranges) -> torch.Tensor:
+    """A share of the images under normal noise of each pixel. It comes first, and is moved with the image."""
+    if not ranges.noise:
+        return images
+    noisy = torch.rand(len(images), 1, 1, 1, generator=generator, device=generator.device) < ranges.noisy_share
+    noise = torch.randn(images.shape, generator=generator, device=generator.device) * (ranges.noise / 127.5)
+    return torch.where(noisy.to(images.device), (images + noise.to(images)).clamp(-1, 1), images)
 
 
 def _lit(images: torch.Tensor, generator: torch.Generator, ranges: Ranges) -> torch.Tensor:

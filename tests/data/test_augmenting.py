@@ -40,7 +40,7 @@ def test_variants_follow_their_image_and_inherit_from_it(pack: Pack, tmp_path: P
     np.testing.assert_array_equal(alone.pixels, after.pixels[np.asarray(after.columns["variant"]) > 0])
 
 
-KINDS = ["classic", "strong", "sterzinger", "elastic", "cutout"]  # of AUGMENTATIONS, those that take one image
+KINDS = ["classic", "strong", "sterzinger", "elastic", "cutout", "noise"]  # those of AUGMENTATIONS for one image
 
 
 @pytest.mark.parametrize(

@@ -101,15 +101,17 @@ def test_a_teacher_labels_minted_images_and_nothing_else() -> None:
     assert made("soft-real", teacher=teacher).n_added == 0 and given == [100, 0]
 
 
-def test_consistent_arms_use_no_label_of_a_minted_image_and_its_control_no_minted_image() -> None:
-    found, control = made("consistent"), made("consistent-real")
+@pytest.mark.parametrize("on_top", ["", "+strong+classmix"])
+def test_consistent_arms_use_no_label_of_a_minted_image_and_its_control_no_minted_image(on_top: str) -> None:
+    found, control = made(f"consistent{on_top}"), made(f"consistent-real{on_top}")
+    assert find_arm(f"consistent{on_top}").augment == find_arm(f"consistent-real{on_top}").augment
     real = sources().real
     assert np.array_equal(found.pixels, real.pixels) and np.array_equal(found.labels, real.labels)
     assert (
         found.unlabelled is not None and found.unlabelled.min() == 100 and (found.n_real, found.n_added) == (21, 21)
     )
     assert np.array_equal(control.unlabelled, real.pixels) and (control.n_real, control.n_added) == (21, 0)
-    assert np.array_equal(made("consistent-real", minted=None).unlabelled, real.pixels)
+    assert np.array_equal(made(f"consistent-real{on_top}", minted=None).unlabelled, real.pixels)
 
 
 def test_the_half_nearest_the_boundary_is_kept_of_each_class() -> None:

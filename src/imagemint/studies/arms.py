@@ -15,11 +15,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from imagemint import seeds
+from imagemint.augment import NOISE
 
 Source = Literal["real", "minted", "pack"]
 RARE = 0.5  # classes with fewer than this share of the largest class's images are rare, where none are named
 UNEQUAL = 2.0  # classes are unequal where the largest has at least so many times the images of the smallest
-NOISE = 25.0  # levels of 255: standard deviation of the noise of arm `noisy`; our choice
 NEAR_BOUNDARY = 0.5  # share of the minted images of each class that arm `boundary` keeps; our choice
 MOST_MINTED = 1000.0  # times the real images
 _NUMBER = re.compile(r"[0-9]{1,4}(\.[0-9]{1,3})?")
@@ -405,6 +405,9 @@ ARMS: dict[str, Arm] = {
     ),
     "elastic": _augmented("real images, augmented as in classic and distorted smoothly", "elastic"),
     "cutout": _augmented("real images, augmented as in classic, with a square of each covered", "cutout"),
+    "noise": _augmented(
+        "real images, augmented as in classic, 30 % of them under normal noise of each pixel", "noise"
+    ),
     "mixup": _augmented("real images, augmented as in classic and blended in pairs, labels too", "mixup"),
     "classmix": _augmented(
         "real images, augmented as in classic and put together from parts of two of one class", "classmix"
@@ -481,6 +484,17 @@ ARMS: dict[str, Arm] = {
         ),
         images=agreeing_real,
     ),
+    "consistent+strong+classmix": _mix(
+        "as strong+classmix, and of each minted image, without its label, the network must name two views alike",
+        images=agreeing,
+        augment="strong+classmix",
+        against=(FREE, "strong+classmix", "consistent-real+strong+classmix"),
+        subject="Without their labels, on top of strong augmentation with classmix, minted images",
+    ),
+    "consistent-real+strong+classmix": replace(
+        _augmented("as strong+classmix, and the network must name two views of each image alike", "strong+classmix"),
+        images=agreeing_real,
+    ),
     "boundary": _mix(
         "as mix+classic, with the half of the minted images of each class that a teacher of the real ones is least "
         "sure of",
@@ -494,7 +508,7 @@ ARMS: dict[str, Arm] = {
     "noisy": _mix(
         "as mix+classic, with noise on the minted images (a wish of Baker 2018)",
         images=real_and_noisy,
-        against=(FREE, "classic", "mix+classic"),
+        against=(FREE, "classic", "noise", "mix+classic"),
         subject="As a regulariser, noisy minted images",
     ),
     "semi-supervised": Arm(
@@ -522,7 +536,7 @@ ARMS: dict[str, Arm] = {
         subject="In place of a share of the real images, minted images",
     ),
 }
-VIEWS = ("consistent", "consistent-real")  # arms whose classifier names two views of an image alike
+VIEWS = tuple(name for name in ARMS if name.startswith("consistent"))  # their classifier names two views alike
 USUAL = (  # the arms of a study that names none
     "floor",
     "real",
