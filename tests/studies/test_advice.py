@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from imagemint.errors import RunError
 from imagemint.studies import advice
 from imagemint.studies.advice import Advice, Worth
 from imagemint.studies.results import Study
@@ -178,6 +179,18 @@ def test_an_arm_with_a_recipe_of_its_own_costs_what_that_training_took(tmp_path:
             file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     minutes = {each.what.split(":")[0]: each.minutes for each in advice.advice(study)}
     assert minutes["pca"] == pytest.approx(1 + 1) and minutes["mix+classic"] == pytest.approx(1 + 100)
+
+
+@pytest.mark.parametrize("line", ["{}", '{"from": 0, "to": 10}', "[]", "{", '{"from": 0, "to": 1, "seconds": "x"}'])
+def test_a_damaged_clock_is_named_and_the_way_out_is_one(line: str, tmp_path: Path) -> None:
+    study = made(tmp_path, mix_classic=10)
+    file = tmp_path / "40-0-" / "clock.jsonl"
+    file.parent.mkdir()
+    file.write_text(f"{line}\n{line}\n")
+    with pytest.raises(RunError, match=r"clock\.jsonl is damaged; wanted .*; remove it"):
+        advice.advice(study)
+    file.unlink()
+    assert advice.advice(study)
 
 
 def test_a_fourth_budget_is_no_obstacle_and_a_single_repeat_is_the_least_sure(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from imagemint import files
+from imagemint.errors import RunError
 from imagemint.runfolder import seconds_spent
 from imagemint.studies import statistics
 from imagemint.studies.arms import ARMS, USUALLY, find_arm
@@ -197,6 +198,13 @@ def _minutes(study: Study, budget: str, arm: str, base: str) -> float:
 
 
 def _clock(run: Path) -> float:
-    """Seconds that a training took; 0 where it kept no clock."""
+    """Seconds that a training took; 0 where it kept no clock. Raises RunError where that is damaged."""
     file = run / "clock.jsonl"
-    return seconds_spent(files.read_lines(file)) if file.exists() else 0.0
+    try:
+        return seconds_spent(files.read_lines(file))
+    except (files.Damaged, KeyError, TypeError):
+        wanted, advice = (
+            "seconds of each session, as training writes them",
+            "remove it: costs are then without that GAN",
+        )
+        raise RunError(f"{file} is damaged", wanted, advice) from None
