@@ -494,6 +494,7 @@ ARMS: dict[str, Arm] = {
     "consistent-real+strong+classmix": replace(
         _augmented("as strong+classmix, and the network must name two views of each image alike", "strong+classmix"),
         images=agreeing_real,
+        against=("strong+classmix",),
     ),
     "boundary": _mix(
         "as mix+classic, with the half of the minted images of each class that a teacher of the real ones is least "
