@@ -15,7 +15,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from imagemint import seeds
-from imagemint.augment import NOISE
 
 Source = Literal["real", "minted", "pack"]
 RARE = 0.5  # classes with fewer than this share of the largest class's images are rare, where none are named
@@ -106,6 +105,8 @@ def together(sources: Sources) -> TrainingSet:
 
 def real_and_noisy(sources: Sources) -> TrainingSet:
     """Real images, and minted ones under normal noise of each pixel (a wish of Baker 2018)."""
+    from imagemint.augment import NOISE  # not above: the command line lists arms, and must not wait for torch
+
     assert sources.minted is not None
     pixels, labels = sources.minted
     noise = seeds.rng(sources.seed, "noisy arm").normal(0, NOISE, pixels.shape)
