@@ -538,7 +538,8 @@ ARMS: dict[str, Arm] = {
         subject="In place of a share of the real images, minted images",
     ),
 }
-VIEWS = tuple(name for name in ARMS if name.startswith("consistent"))  # their classifier names two views alike
+# Arms whose classifier names two views of an image alike.
+VIEWS = tuple(name for name, arm in ARMS.items() if arm.images in (agreeing, agreeing_real))
 USUAL = (  # the arms of a study that names none
     "floor",
     "real",
