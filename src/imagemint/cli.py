@@ -401,6 +401,14 @@ def study(
             "or one per processor where there is none. The rows are the same for every number.",
         ),
     ] = None,
+    gans_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--gans-from",
+            metavar="STUDY",
+            help="Copy the GANs of a study that differs in arms or classifiers alone, and do not train them again.",
+        ),
+    ] = None,
     on: OnOption = None,
     as_json: JsonOption = False,
     track: TrackOption = None,
@@ -419,7 +427,7 @@ def study(
         raise ImagemintError("no test images", "a pack of real images to test on", "say --test PACK")
     from imagemint.cluster import fan_out
 
-    options |= {"saturation": saturation, "jobs": jobs, "fan_out": fan_out(on)}
+    options |= {"saturation": saturation, "jobs": jobs, "fan_out": fan_out(on), "gans_from": gans_from}
     made = imagemint.study(pack, test, recipe, out, track=track or (), **options)
     if as_json:
         _print_json(made.to_json())

@@ -20,6 +20,7 @@ from imagemint.jobs import Task
 from imagemint.studies import folder
 from imagemint.studies import study as module
 from imagemint.studies.arms import Images
+from imagemint.studies.continuing import check_same_packs, same_settings
 from imagemint.studies.folder import Cell, read_facts, read_rows, write_recipe
 from imagemint.studies.material import Copies, Material, find_material, note_of
 from imagemint.studies.plan import make_plan
@@ -376,9 +377,9 @@ def test_a_study_of_other_settings_or_images_may_not_go_on(sides: tuple[Pack, Pa
 
     old = facts.model_copy(update={"about": saying(x=note)})
     for about in (saying(), saying(x=note), saying(y=note.model_copy(update={"fingerprint": "two"}))):
-        module._check_same_packs(old, about, out)
+        check_same_packs(old, about, out)
     with pytest.raises(StudyError, match="images of arm x are others"):
-        module._check_same_packs(old, saying(x=note.model_copy(update={"fingerprint": "two"})), out)
+        check_same_packs(old, saying(x=note.model_copy(update={"fingerprint": "two"})), out)
 
 
 def test_a_recipe_may_come_or_go_and_be_described_otherwise_and_not_change(tmp_path: Path) -> None:
@@ -386,7 +387,7 @@ def test_a_recipe_may_come_or_go_and_be_described_otherwise_and_not_change(tmp_p
         return folder.Fixed(**{"pack": "p", "test": "t", "recipe": recipe, **options})
 
     def same(before: folder.Fixed, now: folder.Fixed) -> folder.Fixed:
-        return module._same_settings(before, now, tmp_path, 1)
+        return same_settings(before, now, tmp_path, 1)
 
     demo = load_recipe("demo")
     worded, faster = load_recipe("demo", {"about": "other words"}), load_recipe("demo", {"optimizer_g.lr": 0.5})

@@ -54,12 +54,13 @@ def study(
     *,
     jobs: int | None = 1,
     fan_out: FanOut = side_by_side,
+    gans_from: Path | str | None = None,
     track: str | Sequence[str] = (),
     **options: Any,
 ) -> Study:
     """`imagemint.studies.study.study`, and then its report: `out`/report.html."""
     with following(Path(out), track):
-        made = studies.study(pack, test, recipe, out, jobs=jobs, fan_out=fan_out, **options)
+        made = studies.study(pack, test, recipe, out, jobs=jobs, fan_out=fan_out, gans_from=gans_from, **options)
         report(made)
     return made
 

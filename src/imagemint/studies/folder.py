@@ -121,6 +121,11 @@ class StudyFacts(Strict):
         settings = {name: getattr(self.settings, name) for name in Settings.model_fields}
         return StudyPlan(**settings, **{name: getattr(self.extent, name) for name in Extent.model_fields})
 
+    def remarked(self, *remarks: str) -> StudyFacts:
+        """The same with more remarks, each once."""
+        said = tuple(dict.fromkeys([*self.about.remarks, *remarks]))
+        return self.model_copy(update={"about": self.about.model_copy(update={"remarks": said})})
+
     @model_validator(mode="after")
     def _nothing_is_missing(self) -> StudyFacts:
         said = self.extent.model_fields_set | self.settings.model_fields_set

@@ -20,7 +20,7 @@ import numpy as np
 
 from imagemint import __version__, files
 from imagemint.classifiers.training import check_classifier
-from imagemint.config import AnyRecipe, flat
+from imagemint.config import AnyRecipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.remote import on_this_machine
 from imagemint.errors import StudyError
@@ -29,8 +29,8 @@ from imagemint.jobs import FanOut, Task, one_thread, places, side_by_side
 from imagemint.labelling import RATIO_LOSSES, tells_density_ratio
 from imagemint.methods import method_of
 from imagemint.progress import say
-from imagemint.recipe import DESCRIBES
 from imagemint.studies.arms import OTHERS, RARE, USUALLY, find_arm, rare_classes, unequal
+from imagemint.studies.continuing import check_same_packs, gans_to_take, same_settings, take_gans
 from imagemint.studies.discriminators import check_discriminator
 from imagemint.studies.folder import (
     FIRST_SCORE,
@@ -61,6 +61,7 @@ def study(
     *,
     jobs: int | None = 1,
     fan_out: FanOut = side_by_side,
+    gans_from: Path | str | None = None,
     **options: Any,
 ) -> Study:
     """Find out whether minted images, or those of another pack, help a classifier that has few real ones.
@@ -76,12 +77,15 @@ def study(
     stand in the order of the plan. Other processes know the models and arms of the package only: a study of your own
     ones needs `jobs=1`, which computes in this process. `fan_out` computes them elsewhere (imagemint.cluster).
 
+    `gans_from` is the folder of another study that differs in arms or classifiers alone: the GANs that it trained are
+    copied, and not trained again.
+
     `options` are the fields of `StudyPlan`. `recipe` may be None where no arm learns from minted images. `out` may
     hold the same study: what is there is not computed again, and budgets, repeats and arms may be added.
 
-    Raises StudyError where the packs do not fit each other, the plan, or the study that the folder holds; what
-    `train` raises where the recipe does not fit; and ArgumentError for more jobs than memory holds. Nothing is
-    written then.
+    Raises StudyError where the packs do not fit each other, the plan, the study that the folder holds or the GANs of
+    the other one; what `train` raises where the recipe does not fit; and ArgumentError for more jobs than memory
+    holds. Nothing is written then.
     """
     pack, test, out = open_pack(pack), open_pack(test), on_this_machine(out, "a study")
     plan = make_plan(recipe, **options)
@@ -93,12 +97,18 @@ def study(
     _check_recipe(plan, material)
     jobs = places(jobs, _memory(material), fan_out)
     facts, rows = _settled(out, plan, material, test)
+    cells = [Cell(out, budget, repeat) for budget in plan.budgets for repeat in range(plan.repeats)]
+    taken: dict[Path, Path] = {}
+    if gans_from is not None:
+        taken = gans_to_take(on_this_machine(gans_from, "a study"), facts, cells, pack.channels)
+        if taken:
+            facts = facts.remarked(f"{counted(len(taken), 'GAN')} of {gans_from} copied, not trained again")
     for remark in [*material.remarks(), *facts.about.remarks]:
         say(remark)
     _write_head(out, facts, rows, material)
+    take_gans(taken)
 
     done = {row.key for row in rows}
-    cells = [Cell(out, budget, repeat) for budget in plan.budgets for repeat in range(plan.repeats)]
     missing = {cell: [arm for arm in plan.arms if (cell.budget, cell.repeat, arm) not in done] for cell in cells}
     missing = {cell: arms for cell, arms in missing.items() if arms}
     with closing(_computed(missing, plan, material, test, jobs, fan_out)) as computed:
@@ -328,47 +338,12 @@ def _settled(out: Path, plan: StudyPlan, material: Material, test: Pack) -> tupl
             raise StudyError(f"{out} is already there and is no study", "a new folder", "choose another name")
         return facts, []
     before = open_study(out)
-    settings = _same_settings(before.facts.settings, settings, out, material.pack.channels)
-    _check_same_packs(before.facts, about, out)
-    about = before.facts.about.model_copy(
-        update={
-            "added": {**before.facts.about.added, **about.added},
-            "remarks": tuple(dict.fromkeys([*before.facts.about.remarks, *about.remarks])),
-        }
-    )
-    facts = StudyFacts(settings=settings, extent=before.facts.extent.widened(extent), about=about)
-    return facts, before.rows
-
-
-def _same_settings(before: Fixed, now: Fixed, out: Path, channels: int) -> Fixed:
-    """The settings of a study that goes on; a recipe may be given first, or left out, when minted arms come or go."""
-    if before.recipe is None or now.recipe is None:
-        recipe = before.recipe or now.recipe
-        before, now = (each.model_copy(update={"recipe": recipe}) for each in (before, now))
-    before = before.model_copy(update={"score": before.score or FIRST_SCORE})
-    old, new = (
-        flat(each.model_dump(mode="json") | {"recipe": each.recipe.decided(channels) if each.recipe else None})
-        for each in (before, now)
-    )
-    for key in [*old, *(key for key in new if key not in old)]:
-        if old.get(key) != new.get(key) and key.removeprefix("recipe.") not in DESCRIBES:
-            raise StudyError(
-                f"{out} holds a study with {key} = {old.get(key)}, not {new.get(key)}",
-                "the settings that it was started with",
-                "use the same settings, or another folder",
-            )
-    return now
-
-
-def _check_same_packs(before: StudyFacts, about: About, out: Path) -> None:
-    for arm, note in about.added.items():
-        old = before.about.added.get(arm)
-        if old is not None and old.fingerprint != note.fingerprint:
-            raise StudyError(
-                f"the images of arm {arm} are others than when {out} was started",
-                "the same images",
-                "give the new ones another name, or use another folder",
-            )
+    settings = same_settings(before.facts.settings, settings, out, material.pack.channels)
+    check_same_packs(before.facts, about, out)
+    added = {**before.facts.about.added, **about.added}
+    kept = before.facts.about.model_copy(update={"added": added})
+    facts = StudyFacts(settings=settings, extent=before.facts.extent.widened(extent), about=kept)
+    return facts.remarked(*about.remarks), before.rows
 
 
 # --- the folder ---------------------------------------------------------------------------------------------------
