@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
 from imagemint.errors import RunError
@@ -17,7 +19,7 @@ def usable_device(device: str | None = None) -> str:
     return device or found[0]
 
 
-def native_precision(device: str) -> str:
+def native_precision(device: str) -> Literal["bf16", "fp32"]:
     """bf16 where the hardware multiplies it natively; elsewhere it is emulated and slower than fp32."""
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from imagemint.augment import AUGMENTATIONS, classic, mix
 from imagemint.classifiers import LeNet, evaluate, features, train_classifier
+from imagemint.classifiers.plan import make_plan
 from imagemint.classifiers.training import Agreement
 from imagemint.data.batches import Batches
 from imagemint.images import to_images
@@ -134,3 +135,35 @@ def test_views_are_named_alike_by_a_network_that_has_learned_it() -> None:
         return float(-found[np.arange(len(named)), named].mean())
 
     assert disagreement(1.0) < 0.9 * disagreement(0.0)
+
+
+@pytest.mark.parametrize("agreement", [False, True])
+def test_a_training_in_bf16_learns_as_much_and_is_kept_in_fp32(agreement: bool) -> None:
+    pixels, labels = digits()
+    learn, ask = slice(0, 300), slice(300, 1300)
+    views = Agreement(pixels[300:600], classic) if agreement else None
+    found = {}
+    for precision in ("fp32", "bf16"):
+        plan = make_plan(precision=precision)
+        net = train_classifier(
+            pixels[learn], labels[learn], 10, images_seen=12_800, seed=0, plan=plan, augment=classic, agreement=views
+        )
+        assert isinstance(net, LeNet) and {each.dtype for each in net.parameters()} == {torch.float32}
+        asked = to_images(torch.from_numpy(pixels[ask]))
+        assert np.array_equal(net.log_probabilities(pixels[ask]), F.log_softmax(net(asked).double(), 1).detach())
+        found[precision] = evaluate(net, pixels[ask], labels[ask]), net.weights_hash()
+    assert found["bf16"][1] != found["fp32"][1]
+    assert found["bf16"][0].accuracy == pytest.approx(found["fp32"][0].accuracy, abs=0.04)
+    assert found["bf16"][0].accuracy > 0.75
+
+
+def test_maps_of_one_pixel_are_trained_in_fp32() -> None:
+    pixels, labels = digits(200)
+    for classifier, same in (("cnn5", True), ("lenet", False)):  # cnn5 halves 16 pixels to 1 before its last one
+        hashes = {
+            train_classifier(
+                pixels, labels, 10, images_seen=640, seed=1, plan=make_plan(classifier=classifier, precision=each)
+            ).weights_hash()
+            for each in ("fp32", "bf16")
+        }
+        assert (len(hashes) == 1) is same, classifier

@@ -253,8 +253,32 @@ def test_the_score_is_what_was_asked_for_or_what_suits_the_classes(tmp_path: Pat
         (None, (8, 8), "accuracy"),
     ):
         given = plan(score=asked, budgets="3")
-        found = module._with_score(given, there(*sizes), tmp_path)
-        assert found.score == score and found.model_copy(update={"score": asked}) == given
+        found = module._decided(given, there(*sizes), tmp_path)
+        assert found.score == score
+        assert found.model_copy(update={"score": asked, "classifier_precision": "auto"}) == given
+
+
+def test_the_precision_is_what_was_asked_for_what_it_was_or_what_suits_the_processor(
+    sides: tuple[Pack, Pack], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    for native, asked, decided in (
+        ("bf16", "auto", "bf16"),
+        ("fp32", "auto", "fp32"),
+        ("bf16", "fp32", "fp32"),
+        ("fp32", "bf16", "bf16"),
+    ):
+        monkeypatch.setattr(module, "native_precision", lambda device, native=native: native)
+        given = plan(classifier_precision=asked)
+        assert module._decided(given, there(8, 8), out).classifier_precision == decided
+    monkeypatch.setattr(module, "native_precision", lambda device: "bf16")
+    floor(sides, out)
+    assert read_facts(out).settings.classifier_precision == "bf16"
+    monkeypatch.setattr(module, "native_precision", lambda device: "fp32")  # the folder moves to another machine
+    floor(sides, out)
+    assert read_facts(out).settings.classifier_precision == "bf16"
+    with pytest.raises(StudyError, match="classifier_precision = bf16, not fp32"):
+        floor(sides, out, classifier_precision="fp32")
 
 
 def test_a_recipe_is_tried_on_the_smallest_budget(sides: tuple[Pack, Pack], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -425,7 +449,7 @@ def changed(out: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 def test_studies_of_earlier_versions_are_read_as_what_they_did(sides: tuple[Pack, Pack], tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert module._near_copies_are_left_out(out)
-    floor(sides, out, score="accuracy")
+    floor(sides, out, score="accuracy", classifier_precision="fp32")
     assert module._near_copies_are_left_out(out)
     now = read_facts(out)
     for name in folder._SINCE:
@@ -434,7 +458,8 @@ def test_studies_of_earlier_versions_are_read_as_what_they_did(sides: tuple[Pack
     old = read_facts(out)
     assert not module._near_copies_are_left_out(out) and old.settings.score is None
     assert old.settings.model_copy(update={"score": "accuracy"}) == now.settings
-    assert module._with_score(plan(), there(8, 2), out).score == "accuracy" == open_study(out).score
+    assert module._decided(plan(), there(8, 2), out).score == "accuracy" == open_study(out).score
+    assert module._decided(plan(), there(8, 2), out).classifier_precision == "fp32"
     assert old.plan == now.plan.model_copy(update={"score": None})
     kept = (out / "study.json").read_bytes()
     for part, name in (

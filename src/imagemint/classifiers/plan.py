@@ -13,6 +13,7 @@ AT_LEAST = 40_000  # images that a classifier sees however small its pack: 100 i
 FINAL_DECAY = 0.01  # of the learning rate, at the end of `even`
 EPOCH_DECAY = 0.95  # of the learning rate, per epoch of `epoch`: Baker 2018, section 5.5
 
+Precision = Literal["fp32", "bf16"]
 Decay = Literal["even", "epoch", "constant", "cosine"]
 
 
@@ -37,6 +38,11 @@ class ClassifierPlan(BaseModel):
         "(times 0.95 per epoch), constant, or cosine (half a cosine down to 0, Loshchilov & Hutter 2017).",
     )
     batch_size: int = Field(default=64, ge=1, le=65_536, description="Images per step of the optimiser.")
+    precision: Precision = Field(
+        default="fp32",
+        description="Of the arithmetic of a training: bf16 in place of fp32 where gradients in it can be trusted "
+        "(`models.narrow`). A trained classifier answers in fp32.",
+    )
     epochs: float = Field(default=20, gt=0, le=10**6, description="Passes over the training images, at least.")
     at_least: int = Field(default=AT_LEAST, ge=0, le=10**12, description="Images that a classifier sees, at least.")
 

@@ -22,6 +22,7 @@ from imagemint.data.batches import Batches, RisingBatches
 from imagemint.errors import ArgumentError
 from imagemint.images import to_images
 from imagemint.losses import consistency
+from imagemint.models.narrow import has_narrow_maps
 from imagemint.progress import Advance, unseen
 
 LINEAR = "linear:"
@@ -136,7 +137,10 @@ def train_classifier(
         return probe
     kind = kind or CLASSIFIERS[plan.classifier]
     seeds.seed_layers(seed, "classifier")
-    net = kind.build(channels, (h, w), classes).train()
+    net = kind.build(channels, (h, w), classes)
+    in_bf16 = plan.precision == "bf16" and not has_narrow_maps(net, torch.zeros(2, channels, h, w))
+    precise = torch.autocast("cpu", torch.bfloat16, enabled=in_bf16)
+    net.train()
     first = plan.learning_rate or kind.learning_rate
     optimizer = kind.optimizer(net.parameters(), first)
     generator = seeds.generator(seed, "classifier augmentation")
@@ -156,12 +160,14 @@ def train_classifier(
         for start in range(0, len(picks), plan.batch_size):
             part = slice(start, start + plan.batch_size)
             optimizer.param_groups[0]["lr"] = plan.rate(first, block + start, images_seen, len(pixels))
-            loss = F.cross_entropy(net(images[part]), wanted[part], reduction="none" if weighed else "mean")
-            if weighed:
-                loss = (loss * factors[picks[part]]).mean()
             optimizer.zero_grad(set_to_none=True)
-            if views is not None:
-                loss = loss + views.loss(net, block + start, len(wanted[part]))
+            with precise:
+                logits = net(images[part]).float()
+                loss = F.cross_entropy(logits, wanted[part], reduction="none" if weighed else "mean")
+                if weighed:
+                    loss = (loss * factors[picks[part]]).mean()
+                if views is not None:
+                    loss = loss + views.loss(net, block + start, len(wanted[part]))
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             seen = min(block + start + plan.batch_size, images_seen)
@@ -185,12 +191,14 @@ class _Views:
         """The mean over `count` images without labels; 0 where the network is sure of none of them."""
         images = to_images(torch.from_numpy(self.asked.pixels[self.order.take(images_seen, count)]))
         with torch.no_grad():
-            named = net.eval()(images if self.weak is None else self.weak(images, self.generator)).log_softmax(1)
+            named = (
+                net.eval()(images if self.weak is None else self.weak(images, self.generator)).float().log_softmax(1)
+            )
         net.train()
         strong = self.asked.strong(images, self.generator)
         if not bool((named.max(1).values.exp() >= self.asked.threshold).any()):
             return 0.0
-        return self.asked.weight * consistency(named, net(strong), self.asked.threshold).mean()
+        return self.asked.weight * consistency(named, net(strong).float(), self.asked.threshold).mean()
 
 
 def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -17,11 +17,11 @@ from imagemint.losses import LOSSES
 from imagemint.methods.base import Asked, Method, Sketch, members, settled
 from imagemint.minter import Minter, NetworkMinter
 from imagemint.models import MODELS, ImageShape, build
+from imagemint.models.narrow import has_narrow_maps
 from imagemint.progress import say
 from imagemint.runfolder import Run, RunFacts
 from imagemint.training.feed import Feed, usable_images
 from imagemint.training.loop import train_from_folder
-from imagemint.training.narrow import has_narrow_maps
 from imagemint.training.ranks import Ranks
 from imagemint.training.recipe import Recipe
 from imagemint.training.state import ONE_GAN, Kind, gan_recipe, image_shape, new_gan, saved_generator
@@ -88,9 +88,12 @@ def method(
 
 
 def _precise_enough(made: RunFacts, kind: Kind) -> RunFacts:
-    """The same in fp32 where gradients in bf16 are wrong (`training.narrow`), unless the recipe insists on bf16."""
+    """The same in fp32 where gradients in bf16 are wrong (`models.narrow`), unless the recipe insists on bf16."""
     recipe = gan_recipe(made)
-    if not has_narrow_maps(*kind.networks(made), image_shape(made), recipe.z_size):
+    generator, discriminator = kind.networks(made)
+    labels = torch.zeros(2, dtype=torch.int64)
+    inputs = {generator: torch.zeros(2, recipe.z_size), discriminator: torch.zeros(2, *image_shape(made))}
+    if not any(has_narrow_maps(network, given, labels) for network, given in inputs.items()):
         return made
     if recipe.precision == "bf16":
         h, w = made.pack.size

@@ -778,6 +778,7 @@ def _classifier(settings: Settings) -> str:
         value = getattr(settings, key)
         if value != Settings.model_fields[key].default:
             own.append(text.format(value))
+    own += ["trained in bf16"] if settings.classifier_precision == "bf16" else []
     return ", ".join([kind.label if kind else shortened(settings.classifier, 100), *own])
 
 

@@ -27,6 +27,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from imagemint import files
+from imagemint.classifiers.plan import Precision
 from imagemint.errors import StudyError
 from imagemint.recipe import AnyRecipe
 from imagemint.settings import Strict
@@ -41,6 +42,7 @@ _SINCE = {
     "classifier_learning_rate",
     "classifier_decay",
     "classifier_batch_size",
+    "classifier_precision",
     "classifier_choose",
     "score",
     "rare",
@@ -104,6 +106,7 @@ class About(Strict):
 class Fixed(Settings):
     """The settings of a study and the fingerprints of its packs: what may not change when it goes on."""
 
+    classifier_precision: Precision = "fp32"  # auto is decided when a study begins
     pack: str
     test: str
 

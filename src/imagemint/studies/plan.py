@@ -127,6 +127,11 @@ class Settings(Strict):
         "epoch), constant, or cosine (half a cosine, to 0).",
     )
     classifier_batch_size: int = Field(64, ge=1, le=65_536, description="Images per step of a classifier.")
+    classifier_precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto",
+        description="Arithmetic of their trainings: auto (bf16 where the processor multiplies it natively, fp32 "
+        "elsewhere; a study that goes on keeps what it began with), fp32 or bf16.",
+    )
     classifier_choose: tuple[str, ...] = Field(
         (),
         description=f"What is chosen for every arm on a quarter of the real images of its own training subset, with "
@@ -238,6 +243,7 @@ class Settings(Strict):
             learning_rate=self.classifier_learning_rate,
             decay=self.classifier_decay,
             batch_size=self.classifier_batch_size,
+            precision="bf16" if self.classifier_precision == "bf16" else "fp32",
             epochs=self.classifier_epochs,
             at_least=self.classifier_images,
         )

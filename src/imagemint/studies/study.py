@@ -23,6 +23,7 @@ from imagemint.classifiers.training import check_classifier
 from imagemint.config import AnyRecipe
 from imagemint.data.pack import Pack, open_pack
 from imagemint.data.remote import on_this_machine
+from imagemint.devices import native_precision
 from imagemint.errors import StudyError
 from imagemint.fitting import check_fits
 from imagemint.jobs import FanOut, Task, one_thread, places, side_by_side
@@ -90,7 +91,7 @@ def study(
     pack, test, out = open_pack(pack), open_pack(test), on_this_machine(out, "a study")
     plan = make_plan(recipe, **options)
     material = find_material(pack, test, plan.arms, near=_near_copies_are_left_out(out))
-    plan = _with_score(plan, material, out)
+    plan = _decided(plan, material, out)
     _check_classes(plan, material)
     check_classifier(plan.classifier, pack.channels, pack.size, (pack.pixels, material.test.pixels))
     _check_budgets(plan, material)
@@ -195,16 +196,20 @@ def _near_copies_are_left_out(out: Path) -> bool:
     return not (out / "study.json").exists() or read_facts(out).about.near is not None
 
 
-def _with_score(plan: StudyPlan, material: Material, out: Path) -> StudyPlan:
-    """The plan with its score: what was asked for, what the folder holds, or what suits the classes."""
-    if plan.score is not None:
-        return plan
-    score = FIRST_SCORE
-    if (out / "study.json").exists():
-        score = read_facts(out).settings.score or FIRST_SCORE
-    elif unequal_classes(material):
-        score = "balanced-accuracy"
-    return plan.model_copy(update={"score": score})
+def _decided(plan: StudyPlan, material: Material, out: Path) -> StudyPlan:
+    """The plan with its score and precision: what was asked for, what the folder holds, or what suits this study.
+
+    The score suits the classes, and the precision the processor.
+    """
+    before = read_facts(out).settings if (out / "study.json").exists() else None
+    score, precision = plan.score, plan.classifier_precision
+    if score is None and before is not None:
+        score = before.score or FIRST_SCORE
+    elif score is None:
+        score = "balanced-accuracy" if unequal_classes(material) else FIRST_SCORE
+    if precision == "auto":
+        precision = native_precision("cpu") if before is None else before.classifier_precision
+    return plan.model_copy(update={"score": score, "classifier_precision": precision})
 
 
 def unequal_classes(material: Material) -> bool:

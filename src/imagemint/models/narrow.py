@@ -10,17 +10,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from imagemint.models import ImageShape
 from imagemint.models.layers import LabelledConv
 
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d, LabelledConv)
 
 
 @torch.no_grad()
-def has_narrow_maps(generator: nn.Module, discriminator: nn.Module, shape: ImageShape, z_size: int) -> bool:
-    """Whether a convolution of one of the two sees maps with a side of one pixel when images have this shape.
+def has_narrow_maps(network: nn.Module, *inputs: Tensor) -> bool:
+    """Whether a convolution of a network sees maps with a side of one pixel, given these inputs.
 
-    Both are run once, in evaluation mode, and left in it.
+    The network is run once, in evaluation mode, and left in it.
     """
     found = False
 
@@ -28,11 +27,9 @@ def has_narrow_maps(generator: nn.Module, discriminator: nn.Module, shape: Image
         nonlocal found
         found = found or (1 in given[0].shape[-2:])
 
-    layers = [each for network in (generator, discriminator) for each in network.modules()]
-    hooks = [each.register_forward_pre_hook(look) for each in layers if isinstance(each, _CONVOLUTIONS)]
-    labels = torch.zeros(2, dtype=torch.int64)
-    generator.eval()(torch.zeros(2, z_size), labels)
-    discriminator.eval()(torch.zeros(2, *shape), labels)
+    layers = [each for each in network.modules() if isinstance(each, _CONVOLUTIONS)]
+    hooks = [each.register_forward_pre_hook(look) for each in layers]
+    network.eval()(*inputs)
     for hook in hooks:
         hook.remove()
     return found

@@ -13,8 +13,7 @@ from imagemint.config import load_recipe
 from imagemint.errors import RecipeError
 from imagemint.fitting import train
 from imagemint.methods import gan
-from imagemint.models import ImageShape
-from imagemint.training.narrow import has_narrow_maps
+from imagemint.models.narrow import has_narrow_maps
 from tests.digits import digits, write
 
 
@@ -26,22 +25,17 @@ class Halving(nn.Module):
         self.convs = nn.ModuleList(nn.Conv2d(1, 1, 3, stride=2, padding=1) for _ in range(times))
         self.last = kind(1, 1, 3, stride=1, padding=1)
 
-    def forward(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         for conv in self.convs:
             images = conv(images)
         found: torch.Tensor = self.last(images)
         return found
 
 
-class Flat(nn.Module):
-    def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return z
-
-
 @pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
 def test_a_map_of_one_pixel_is_seen(kind: type[nn.Conv2d | nn.ConvTranspose2d]) -> None:
     for times, size, narrow in ((2, (8, 8), False), (3, (8, 8), True), (3, (8, 32), True), (3, (16, 16), False)):
-        assert has_narrow_maps(Flat(), Halving(times, kind), ImageShape(1, *size), 4) is narrow, (times, size)
+        assert has_narrow_maps(Halving(times, kind), torch.zeros(2, 1, *size)) is narrow, (times, size)
 
 
 @pytest.fixture
