@@ -61,7 +61,9 @@ def made_study(
     settings = Settings.model_validate({"recipe": load_recipe("demo"), "score": score})
     counts = dict.fromkeys(classes, per_class)
     facts = StudyFacts(
-        settings=Fixed.model_validate({**dict(settings), "pack": "a" * 16, "test": "b" * 16}),
+        settings=Fixed.model_validate(
+            {**dict(settings), "classifier_precision": "fp32", "pack": "a" * 16, "test": "b" * 16}
+        ),
         extent=extent,
         about=About(
             pack=PackNote(path="real.pack", images=per_class * k, counts=counts),

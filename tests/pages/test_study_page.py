@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 import shutil
 from dataclasses import asdict, replace
 from html.parser import HTMLParser
@@ -17,7 +18,7 @@ from imagemint.errors import StudyError
 from imagemint.metrics.copies import nearness
 from imagemint.pages import answer, figures
 from imagemint.pages.study_copies import Copies, copies
-from imagemint.pages.study_page import report
+from imagemint.pages.study_page import longer, report
 from imagemint.studies.arms import ARMS
 from imagemint.studies.folder import Look, Mark, save_classes
 from imagemint.studies.results import Study
@@ -49,6 +50,29 @@ def test_the_answer_is_whether_how_sure_and_what_it_is_worth(tmp_path: Path) -> 
     worth = re.search(r"With 10 real images per class, 10 minted images per class were worth (\d+) more real", text)
     assert worth and 6 <= int(worth[1]) <= 20  # 12 by construction
     assert "boundary" in text or "Up to the largest training set studied" in text
+
+
+def test_a_gain_of_minted_images_is_to_be_asked_of_longer_trainings(tmp_path: Path) -> None:
+    study = made_study(tmp_path / "out", as_if(mix_classic=12, real=-6), tested=3000)
+    found = longer(study)
+    assert found is not None
+    assert all(each in text_of(report(study).read_text(encoding="utf-8")) for each in found)
+    assert found[1] in (study.path / "report.md").read_text(encoding="utf-8")
+    words = shlex.split(found[1])
+    given = dict(zip(words[3::2], words[4::2], strict=True))
+    assert given["--gans-from"] == str(study.path.absolute()) and given["--out"] == "study-longer"
+    assert (given["--classifier-images"], given["--classifier-epochs"]) == ("80000", "40")
+    assert given["--arms"] == "real,classic,mix+classic" and given["--recipe"].endswith("recipe.yaml")
+    for name, more, extra in (
+        ("none", {"mix_classic": -5}, {}),  # minted images do harm: nothing is to be believed
+        ("free", {"mix_classic": 12, "classic": 12}, {}),  # what helps needs no minted image
+        ("chosen", {"mix_classic": 12}, {"classifier_choose": ("length",)}),
+        ("probe", {"mix_classic": 12}, {"classifier": "linear:net.onnx"}),
+    ):
+        other = made_study(tmp_path / name, as_if(real=-6, **more), tested=3000)
+        settings = other.facts.settings.model_copy(update=extra)
+        other = replace(other, facts=other.facts.model_copy(update={"settings": settings}))
+        assert longer(other) is None, name
 
 
 def test_what_to_do_next_is_ranked_by_the_surest_gain(tmp_path: Path) -> None:

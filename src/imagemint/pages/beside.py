@@ -35,8 +35,11 @@ def write_rows(study: Study) -> None:
     files.write_text(study.path / ROWS, text.getvalue())
 
 
-def write_markdown(study: Study, command: str) -> None:
-    """`report.md`: the answer and its tables, as text; `command` repeats the study."""
+def write_markdown(study: Study, *, again: str, longer: tuple[str, str] | None) -> None:
+    """`report.md`: the answer and its tables, as text; `again` is the command that repeats the study.
+
+    `longer` says what to try before a gain is believed, in words and as a command.
+    """
     _, text = answer.headline(study)
     said = [line for line in (answer.certainty(study), *answer.in_real_images(study)) if line]
     done, wanted = study.progress
@@ -55,7 +58,8 @@ def write_markdown(study: Study, command: str) -> None:
             "## What was left out, and what to keep in mind",
             "\n".join(f"- {in_markdown(line)}" for line in lines),
         ]
-    parts += ["## To do it again", f"    {shown(command)}"]
+    parts += ["## To do it again", f"    {shown(again)}"]
+    parts += [in_markdown(longer[0]), f"    {shown(longer[1])}"] if longer else []
     files.write_text(study.path / MARKDOWN, "\n\n".join(parts) + "\n")
 
 

@@ -99,7 +99,7 @@ def report(study: Study | Path | str, *, measures: Measures | None = None) -> Pa
     shown = [each for each in sections if each]
     files.write_text(study.report, page(answer.title(study), answer.subtitle(study), shown, about="imagemint study"))
     beside.write_rows(study)
-    beside.write_markdown(study, shlex.join(command_again(study)))
+    beside.write_markdown(study, again=shlex.join(command_again(study)), longer=longer(study))
     return study.report
 
 
@@ -195,6 +195,7 @@ def _next(study: Study) -> Html | None:
                 "is corrected for the number of comparisons, as the verdict is; intervals are not."
             ),
             note(f"Not tried: {', '.join(others)}.") if others else None,
+            *([note(text[0]), element("pre", text[1])] if (text := longer(study)) else []),
         ]
     )
 
@@ -808,18 +809,37 @@ def _again(study: Study) -> Html:
     return join(parts)
 
 
-def command_again(study: Study) -> list[str]:
-    """The words of the command that repeats the study in a new folder."""
+def command_again(study: Study, out: str = "study-again", **changes: Any) -> list[str]:
+    """The words of the command that repeats the study in a new folder, with other options where they are given."""
     facts, plan = study.facts, study.facts.plan
     moved = {arm: f"{arm.partition(':')[0]}:{each.path}" for arm, each in facts.about.added.items()}
-    options: dict[str, Any] = {**plan.options(), "arms": [moved.get(arm, arm) for arm in plan.arms]}
+    options: dict[str, Any] = {**plan.options(), "arms": [moved.get(arm, arm) for arm in plan.arms], **changes}
     words = ["imagemint", "study", facts.about.pack.path, "--test", facts.about.test.path]
     if plan.recipe is not None:
         words += ["--recipe", str((study.path / "recipe.yaml").absolute())]
     for key, value in options.items():
         text = _with_commas(value) if isinstance(value, (list, tuple)) else str(value)
         words += [f"--{key.replace('_', '-')}", text]
-    return [*words, "--out", "study-again"]
+    return [*words, "--out", out]
+
+
+def longer(study: Study) -> tuple[str, str] | None:
+    """What to try before a gain of minted images is believed, in words and as a command; None where there is none.
+
+    In experiments/minted-on-strong a training twice as long was worth more than the minted images were.
+    """
+    settings = study.facts.settings
+    found = [] if answer.asks_for_saturation(study) else answer.answers(study)
+    gains = [each for each in found if each.word == "helps" and find_arm(each.arm).minted]
+    if not gains or settings.classifier not in CLASSIFIERS or "length" in settings.classifier_choose:
+        return None
+    # a classifier sees whichever of the two is more
+    twice = {name: 2 * getattr(settings, name) for name in ("classifier_epochs", "classifier_images")}
+    text = (
+        "Before you believe a gain, train the classifiers for twice as long: that can be worth more than minted "
+        "images are, and it takes the GANs that are there."
+    )
+    return text, shlex.join(command_again(study, "study-longer", **twice, gans_from=study.path.absolute()))
 
 
 def _with_commas(parts: Iterable[str]) -> str:
