@@ -836,8 +836,8 @@ def longer(study: Study) -> tuple[str, str] | None:
     # a classifier sees whichever of the two is more
     twice = {name: 2 * getattr(settings, name) for name in ("classifier_epochs", "classifier_images")}
     text = (
-        "Before you believe a gain, train the classifiers for twice as long: that can be worth more than minted "
-        "images are, and it takes the GANs that are there."
+        "Before you believe a gain, train the classifiers for twice as long: that alone can be worth more than "
+        "minted images are. No GAN is trained again."
     )
     return text, shlex.join(command_again(study, "study-longer", **twice, gans_from=study.path.absolute()))
 
