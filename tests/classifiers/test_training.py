@@ -157,6 +157,19 @@ def test_a_training_in_bf16_learns_as_much_and_is_kept_in_fp32(agreement: bool) 
     assert found["bf16"][0].accuracy > 0.75
 
 
+def test_images_are_augmented_in_fp32_whatever_the_network_learns_in() -> None:
+    pixels, labels = digits(100)
+    seen: list[bool] = []
+
+    def watched(images: Tensor, generator: torch.Generator) -> Tensor:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return classic(images, generator)
+
+    plan, views = make_plan(precision="bf16"), Agreement(pixels, watched, threshold=0.0)
+    train_classifier(pixels, labels, 10, images_seen=128, seed=0, plan=plan, augment=watched, agreement=views)
+    assert len(seen) == 1 + 2 * 2 and not any(seen)  # a block of two batches, and two views of each
+
+
 def test_maps_of_one_pixel_are_trained_in_fp32() -> None:
     pixels, labels = digits(200)
     for classifier, same in (("cnn5", True), ("lenet", False)):  # cnn5 halves 16 pixels to 1 before its last one

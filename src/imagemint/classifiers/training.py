@@ -161,13 +161,14 @@ def train_classifier(
             part = slice(start, start + plan.batch_size)
             optimizer.param_groups[0]["lr"] = plan.rate(first, block + start, images_seen, len(pixels))
             optimizer.zero_grad(set_to_none=True)
+            pair = views.take(block + start, len(wanted[part])) if views is not None else None
             with precise:
                 logits = net(images[part]).float()
                 loss = F.cross_entropy(logits, wanted[part], reduction="none" if weighed else "mean")
                 if weighed:
                     loss = (loss * factors[picks[part]]).mean()
-                if views is not None:
-                    loss = loss + views.loss(net, block + start, len(wanted[part]))
+                if views is not None and pair is not None:
+                    loss = loss + views.loss(net, *pair)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             seen = min(block + start + plan.batch_size, images_seen)
@@ -187,15 +188,17 @@ class _Views:
         self.generator = seeds.generator(seed, "classifier views")
         self.order = Batches(len(asked.pixels), seeds.derive(seed, "classifier views order"))
 
-    def loss(self, net: Network, images_seen: int, count: int) -> torch.Tensor | float:
-        """The mean over `count` images without labels; 0 where the network is sure of none of them."""
+    def take(self, images_seen: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The weak and the strong view of the next `count` images without labels."""
         images = to_images(torch.from_numpy(self.asked.pixels[self.order.take(images_seen, count)]))
+        weak = images if self.weak is None else self.weak(images, self.generator)
+        return weak, self.asked.strong(images, self.generator)
+
+    def loss(self, net: Network, weak: torch.Tensor, strong: torch.Tensor) -> torch.Tensor | float:
+        """The mean over these images; 0 where the network is sure of none of them."""
         with torch.no_grad():
-            named = (
-                net.eval()(images if self.weak is None else self.weak(images, self.generator)).float().log_softmax(1)
-            )
+            named = net.eval()(weak).float().log_softmax(1)
         net.train()
-        strong = self.asked.strong(images, self.generator)
         if not bool((named.max(1).values.exp() >= self.asked.threshold).any()):
             return 0.0
         return self.asked.weight * consistency(named, net(strong).float(), self.asked.threshold).mean()
